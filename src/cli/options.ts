@@ -1,0 +1,23 @@
+/** The options that several commands share. */
+import type { Command } from 'commander'
+
+const shared = {
+  app: ['--app <file>', 'the app: a .ts or .js file with an app as its default export'],
+  log: ['--log <log>', 'the log: file:PATH (default: file:.mainstem/APP.log)'],
+  data: ['--data <folder>', "the replica's data (default: .mainstem/data)"],
+  strategy: ['--strategy <name>', 'optimistic, leader or first-wins (default: optimistic)'],
+  tenant: ['--tenant <name>', 'the tenant (default: default)'],
+  timeout: ['--timeout <time>', 'how long to wait at most, such as 500ms or 1m (default: 10s)'],
+  json: ['--json', 'write JSON'],
+} as const
+
+export function withOptions(command: Command, ...names: (keyof typeof shared)[]): Command {
+  for (const name of names) {
+    const [flags, description] = shared[name]
+    command.option(flags, description)
+  }
+  return command
+}
+
+/** Examples below a command's help. */
+export const examples = (...lines: string[]): string => `\nExamples:\n${lines.map(line => `  $ mainstem ${line}`).join('\n')}`

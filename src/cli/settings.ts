@@ -1,0 +1,173 @@
+/**
+ * What a call works on. For each setting: the flag, then the environment, then `mainstem.config.ts` in the current directory, then the
+ * default.
+ */
+import { existsSync, mkdirSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { type App, isApp, known } from '../app.ts'
+import { type StrategyName, strategies } from '../consistency.ts'
+import { EngineError } from '../errors.ts'
+import { isTenant } from '../ids.ts'
+import { logPath } from '../log/open.ts'
+import { CliError } from './failure.ts'
+import { readDuration } from './input.ts'
+import { load, loadApp } from './load.ts'
+
+/** The default export of `mainstem.config.ts`. */
+export interface Config {
+  /** The path of the app's file, or the app itself. */
+  readonly app?: string | App
+  readonly log?: string
+  readonly data?: string
+  readonly strategy?: StrategyName
+  readonly tenant?: string
+  /** Milliseconds, or text such as '10s'. */
+  readonly timeout?: number | string
+}
+
+export interface Flags {
+  readonly app?: string
+  readonly log?: string
+  readonly data?: string
+  readonly strategy?: string
+  readonly tenant?: string
+  readonly timeout?: string
+}
+
+const names = ['app', 'log', 'data', 'strategy', 'tenant', 'timeout'] as const
+const configFiles = ['mainstem.config.ts', 'mainstem.config.mts', 'mainstem.config.js', 'mainstem.config.mjs']
+const DEFAULT_FOLDER = '.mainstem'
+
+type Source = 'flag' | 'environment' | 'config' | 'default'
+
+export class Settings {
+  readonly #flags: Flags
+  readonly #config: Config
+  readonly #configFile: string | undefined
+  #app: Promise<App> | undefined
+
+  private constructor(flags: Flags, config: Config, configFile: string | undefined) {
+    this.#flags = flags
+    this.#config = config
+    this.#configFile = configFile
+  }
+
+  static async read(flags: Flags): Promise<Settings> {
+    const file = configFiles.find(name => existsSync(name))
+    if (file === undefined) return new Settings(flags, {}, undefined)
+    const config = (await load(resolve(file), file))['default']
+    if (typeof config !== 'object' || config === null)
+      throw new EngineError('invalid-option', `${file} must have an object as its default export`)
+    for (const key of Object.keys(config)) {
+      if (!names.includes(key as 'app')) throw new EngineError('invalid-option', `${file}: '${key}' is no setting. ${known(key, names)}`)
+    }
+    return new Settings(flags, config, file)
+  }
+
+  /** The app, undefined if none was named. */
+  async maybeApp(): Promise<App | undefined> {
+    const found = this.#find('app')
+    if (!found) return undefined
+    if (typeof found.value === 'string') return (this.#app ??= loadApp(found.value))
+    if (isApp(found.value)) return found.value
+    throw new EngineError('invalid-option', `${this.#configFile}: 'app' is neither a path nor an app`)
+  }
+
+  async app(): Promise<App> {
+    const app = await this.maybeApp()
+    if (app) return app
+    throw new CliError('usage', 'which app? Give its file with --app seats.ts, set MAINSTEM_APP, or name it in mainstem.config.ts')
+  }
+
+  /** The log's setting, such as 'file:seats.log'. */
+  async log(): Promise<string> {
+    return (await this.#log()).setting
+  }
+
+  /** The log, which must exist. */
+  async existingLog(): Promise<string> {
+    const { setting, path } = await this.#log()
+    if (existsSync(path)) return setting
+    const hint = this.#find('log') ? '' : '. Name another with --log file:PATH, or begin this one with `mainstem exec`'
+    throw new EngineError('log-unusable', `there is no log at ${path}${hint}`)
+  }
+
+  /** The log, whose folder is made if it is the default one. */
+  async writableLog(): Promise<string> {
+    const { setting, path, source } = await this.#log()
+    if (source === 'default') mkdirSync(dirname(path), { recursive: true })
+    return setting
+  }
+
+  get logIsGiven(): boolean {
+    return this.#find('log') !== undefined
+  }
+
+  get data(): string {
+    return this.#text('data') ?? `${DEFAULT_FOLDER}/data`
+  }
+
+  get strategy(): StrategyName | undefined {
+    const strategy = this.#text('strategy')
+    if (strategy === undefined || strategies.includes(strategy as StrategyName)) return strategy as StrategyName | undefined
+    throw new EngineError('invalid-option', `there is no strategy ${JSON.stringify(strategy)}. ${known(strategy, strategies)}`)
+  }
+
+  get tenant(): string {
+    const tenant = this.#text('tenant') ?? 'default'
+    if (isTenant(tenant)) return tenant
+    throw new EngineError(
+      'invalid-tenant',
+      `a tenant name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit; not ${JSON.stringify(tenant)}`,
+    )
+  }
+
+  /** Milliseconds. */
+  get timeout(): number {
+    const found = this.#find('timeout')
+    return found ? readDuration(found.value as string | number, this.#called('timeout', found.source)) : 10_000
+  }
+
+  async #log(): Promise<{ readonly setting: string; readonly path: string; readonly source: Source }> {
+    const found = this.#find('log')
+    const setting = this.#text('log') ?? `file:${DEFAULT_FOLDER}/${(await this.#appForLog()).name}.log`
+    return { setting, path: filePath(setting), source: found?.source ?? 'default' }
+  }
+
+  async #appForLog(): Promise<App> {
+    const app = await this.maybeApp()
+    if (app) return app
+    throw new CliError(
+      'usage',
+      'which log? Give it with --log file:PATH, set MAINSTEM_LOG, or name the app with --app seats.ts, whose default log is then meant',
+    )
+  }
+
+  #find(name: (typeof names)[number]): { readonly value: unknown; readonly source: Source } | undefined {
+    const flag = this.#flags[name]
+    if (flag !== undefined) return { value: flag, source: 'flag' }
+    const variable = process.env[`MAINSTEM_${name.toUpperCase()}`]
+    if (variable !== undefined && variable !== '') return { value: variable, source: 'environment' }
+    const configured = this.#config[name]
+    return configured === undefined ? undefined : { value: configured, source: 'config' }
+  }
+
+  #text(name: 'log' | 'data' | 'strategy' | 'tenant'): string | undefined {
+    const found = this.#find(name)
+    if (!found) return undefined
+    if (typeof found.value === 'string' && found.value !== '') return found.value
+    throw new EngineError('invalid-option', `${this.#called(name, found.source)} must be text, it is ${JSON.stringify(found.value)}`)
+  }
+
+  #called(name: string, source: Source): string {
+    return source === 'flag' ? `--${name}` : source === 'environment' ? `MAINSTEM_${name.toUpperCase()}` : `${this.#configFile}: '${name}'`
+  }
+}
+
+/** The path in a log's setting. @throws EngineError invalid-option for logs that are gone with their process */
+export function filePath(setting: string): string {
+  const path = logPath(setting)
+  if (path !== undefined) return path
+  const why = setting.startsWith('memory:') ? 'a log in memory is gone with its process' : `${JSON.stringify(setting)} is no log`
+  throw new EngineError('invalid-option', `${why}. The command line needs one in a file: file:PATH`)
+}

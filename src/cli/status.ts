@@ -1,0 +1,76 @@
+/** `mainstem status`: how a replica is doing. */
+import type { Command } from 'commander'
+import type { Status } from '../replica.ts'
+import { access } from './access.ts'
+import type { Cli } from './context.ts'
+import { examples, withOptions } from './options.ts'
+import { count, paint, pairs, printable, table } from './output.ts'
+import { duration } from './progress.ts'
+import { type Flags, Settings } from './settings.ts'
+
+export function addStatus(program: Command, cli: Cli): void {
+  const command = program
+    .command('status')
+    .summary('show how the replica is doing')
+    .description('Shows the replica that runs on the data directory: its place in the log, its tenants, who leads and who else is alive.')
+  withOptions(command, 'app', 'log', 'data', 'timeout', 'json')
+    .addHelpText('after', examples('status', 'status --data /var/lib/seats --json'))
+    .action(async (flags: Flags) => {
+      const settings = await Settings.read(flags)
+      const { running, status } = await access(cli, settings, false, async replica => ({
+        running: replica.running,
+        status: await replica.status(),
+      }))
+      if (cli.json) cli.out.value({ running, ...status })
+      else cli.out.line(describe(running, status))
+    })
+}
+
+function describe(running: boolean, status: Status): string {
+  const { app, revision, log, logId, generation, data, strategy, incarnation, role, term, position, sealed, failure } = status
+  const members = running ? status.members : status.members.filter(({ id }) => id !== incarnation)
+  const parts = [
+    pairs([
+      ['app', `${app}, revision ${revision.slice(0, 12)}`],
+      ['log', `${log} (${logId}, generation ${generation})${sealed ? paint.yellow(' sealed: it goes on in its copy') : ''}`],
+      ['data', data ?? undefined],
+      ['replica', running ? `running as ${role} (${strategy}), ${incarnation}` : 'not running; this is what stands in its databases now'],
+      [
+        'leader',
+        term.owner === null
+          ? term.number === 0
+            ? undefined
+            : `none since term ${term.number}`
+          : `${term.owner} in term ${term.number}, at ${term.address}`,
+      ],
+      ['position', `${position}`],
+      [
+        'in this run',
+        running
+          ? `${count(status.records)} records read, ${count(status.foreign)} without effect, ${count(status.refused)} decisions refused, ${count(status.conflicts)} appends repeated`
+          : undefined,
+      ],
+      ['failure', failure === null ? undefined : paint.red(failure)],
+    ]),
+  ]
+  const tenants = Object.entries(status.tenants).map(([tenant, { version, status, error }]) => ({
+    tenant,
+    version,
+    status,
+    ...(error ? { error } : {}),
+  }))
+  if (tenants.length > 0) parts.push(table(tenants))
+  if (members.length > 0) {
+    parts.push(
+      table(
+        members.map(({ id, address, seen }) => ({
+          replica: id,
+          address,
+          'last heard of': `${duration(Math.max(0, Date.now() - seen) / 1_000)} ago`,
+        })),
+      ),
+    )
+  }
+  for (const notice of status.notices) parts.push(`${paint.yellow('notice')}  ${printable(notice)}`)
+  return parts.join('\n\n')
+}

@@ -1,0 +1,31 @@
+/** From a setting to a log: 'file:PATH' or 'memory:NAME'. */
+import { EngineError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import { MemoryFile, MemoryLog } from './memory.ts'
+import { SqliteLog } from './sqlite.ts'
+
+const shared = new Map<string, MemoryFile>()
+
+/** @throws EngineError invalid-option, log-unusable */
+export function openLog(setting: string): Log {
+  const [kind, rest] = split(setting)
+  if (kind === 'file' && rest !== '') return new SqliteLog(rest)
+  if (kind === 'memory') {
+    if (rest === '') return new MemoryLog()
+    const file = shared.get(rest) ?? new MemoryFile()
+    shared.set(rest, file)
+    return new MemoryLog(rest, file)
+  }
+  throw new EngineError('invalid-option', `no log can be opened from ${JSON.stringify(setting)}. Say file:PATH, or memory: for one that is gone with the process`)
+}
+
+/** The path of an embedded log, undefined for other kinds. */
+export function logPath(setting: string): string | undefined {
+  const [kind, rest] = split(setting)
+  return kind === 'file' && rest !== '' ? rest : undefined
+}
+
+function split(setting: string): [kind: string, rest: string] {
+  const colon = setting.indexOf(':')
+  return colon < 0 ? [setting, ''] : [setting.slice(0, colon), setting.slice(colon + 1)]
+}

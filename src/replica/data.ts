@@ -1,0 +1,129 @@
+/**
+ * The data directory of one replica: its lock, a folder per app and revision with one database file per tenant, and how far the log
+ * was followed. Everything in it but the lock can be deleted: it is replayed from the log.
+ */
+import { createHash } from 'node:crypto'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import type { ShardState } from '../accept.ts'
+import { EngineError } from '../errors.ts'
+import type { Position } from '../log.ts'
+
+/** How far a run got: read when the next one starts. */
+export interface Progress {
+  readonly place: string
+  readonly cursor: Position
+  readonly state: ShardState
+  /** Event types that stand in the log up to the cursor. */
+  readonly types: readonly string[]
+}
+
+export class DataDirectory {
+  readonly path: string
+  readonly #lock: DatabaseSync
+  readonly #folder: string
+
+  /** @throws EngineError data-in-use, data-unusable */
+  constructor(path: string, app: string, revision: string) {
+    this.path = resolve(path)
+    this.#folder = folderOf(this.path, app, revision)
+    try {
+      mkdirSync(this.#folder, { recursive: true })
+      this.#lock = lock(this.path)
+    } catch (cause) {
+      if (cause instanceof EngineError) throw cause
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new EngineError('data-unusable', `the data directory ${this.path} cannot be used: ${why}. Give a folder that this user may write`, { cause })
+    }
+  }
+
+  /** Where a tenant's database is, or will be. */
+  tenant(name: string): string {
+    return join(this.#folder, `${name}.db`)
+  }
+
+  /** Tenants that have a database here. */
+  tenants(): string[] {
+    return tenantsIn(this.#folder)
+  }
+
+  /** A new path for a database that is thrown away when it is closed. */
+  scratch(name: string): string {
+    const folder = join(this.#folder, 'scratch')
+    mkdirSync(folder, { recursive: true })
+    return join(folder, `${name}-${process.pid}-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}.db`)
+  }
+
+  discard(name: string): void {
+    discardDatabase(this.tenant(name))
+  }
+
+  /** What scratch databases a killed run left behind. */
+  clean(): void {
+    rmSync(join(this.#folder, 'scratch'), { recursive: true, force: true })
+  }
+
+  load(): Progress | undefined {
+    const file = join(this.#folder, 'shard.json')
+    if (!existsSync(file)) return undefined
+    try {
+      return JSON.parse(readFileSync(file, 'utf8')) as Progress
+    } catch (cause) {
+      // It is written whole or not at all; whatever this is, the log tells it all again.
+      if (cause instanceof SyntaxError) return undefined
+      throw cause
+    }
+  }
+
+  save(progress: Progress): void {
+    const file = join(this.#folder, 'shard.json')
+    const draft = openSync(`${file}.tmp`, 'w')
+    try {
+      writeSync(draft, JSON.stringify(progress))
+      fsyncSync(draft)
+    } finally {
+      closeSync(draft)
+    }
+    renameSync(`${file}.tmp`, file)
+  }
+
+  close(): void {
+    this.#lock.close()
+  }
+}
+
+export function folderOf(data: string, app: string, revision: string): string {
+  return join(resolve(data), `${app}-${revision.slice(0, 12)}`)
+}
+
+export function tenantsIn(folder: string): string[] {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder).filter(file => file.endsWith('.db')).map(file => file.slice(0, -3)).sort()
+}
+
+export function discardDatabase(path: string): void {
+  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(path + suffix, { force: true })
+}
+
+/** An open BEGIN EXCLUSIVE: a crash frees it. */
+function lock(path: string): DatabaseSync {
+  const db = new DatabaseSync(join(path, 'lock.db'), { timeout: 0 })
+  try {
+    db.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE')
+    return db
+  } catch (cause) {
+    db.close()
+    const busy = ((cause as { errcode?: number }).errcode ?? 0) === 5
+    if (!busy) throw cause
+    throw new EngineError('data-in-use', `another replica owns ${path}. Give each replica a data directory of its own; they may share the log`, { cause })
+  }
+}
+
+/** Where a replica listens: in its data directory, or, as the path of a socket may not pass some 100 bytes, in the system's temp folder. */
+export function socketPath(data: string): string {
+  const path = join(resolve(data), 'replica.sock')
+  if (Buffer.byteLength(path) <= 100) return path
+  return join(tmpdir(), `mainstem-${createHash('sha256').update(path).digest('hex').slice(0, 16)}.sock`)
+}

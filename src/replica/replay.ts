@@ -1,0 +1,120 @@
+/**
+ * Replays one tenant from the log into a database of its own: the past as a whole database, and the check that the living one is
+ * what its log says. The same fold as everywhere; only where it stops differs.
+ */
+import { accept, control, emptyShard, enter, genesis, type ShardState } from '../accept.ts'
+import type { App } from '../app.ts'
+import type { Standing, Store } from '../database.ts'
+import { EngineError } from '../errors.ts'
+import type { Log, Position, Stored } from '../log.ts'
+import { Tenant } from '../projection.ts'
+import { type DataRecord, decode } from '../record.ts'
+
+/** Where a replay stops. `time`: ms since the epoch, by log time; what has exactly that time is included. */
+export type Until = { readonly position: Position } | { readonly version: number } | { readonly time: number }
+
+export interface ReplayProgress {
+  readonly position: Position
+  readonly head: Position
+  readonly events: number
+}
+
+/** The data records of a tenant, each with the shard's state at its place; the shard's own records are followed on the way. */
+export async function* records(
+  log: Log,
+  tenant: string,
+  upTo: Position,
+): AsyncGenerator<{ readonly shard: ShardState; readonly stored: Stored; readonly record: DataRecord }> {
+  let shard = emptyShard
+  for (let after = 0; ; ) {
+    const chunk = await log.read(after, { tenant, upTo })
+    for (const stored of chunk.records) {
+      const record = decode(stored.value)
+      if (record.kind === 'foreign') continue
+      if (record.kind === 'data') {
+        if (record.tenant === tenant && stored.tenant === tenant && record.log === shard.log) yield { shard, stored, record }
+        continue
+      }
+      const next = control(shard, record)
+      if (typeof next !== 'string') shard = next
+    }
+    if (chunk.reached === after) return
+    after = chunk.reached
+  }
+}
+
+/** The state of the shard behind `upTo`, from its control records alone. */
+export async function shardAt(log: Log, upTo: Position): Promise<ShardState> {
+  let shard = emptyShard
+  for (let after = 0; ; ) {
+    const chunk = await log.read(after, { tenant: null, upTo })
+    for (const { value } of chunk.records) {
+      const record = decode(value)
+      if (record.kind === 'foreign' || record.kind === 'data') continue
+      const next = control(shard, record)
+      if (typeof next !== 'string') shard = next
+    }
+    if (chunk.reached === after) return shard
+    after = chunk.reached
+  }
+}
+
+/**
+ * Fills an empty store.
+ * @throws EngineError no-such-version when the log ends before `until`; halted, unknown-event
+ */
+export async function replay(
+  app: App,
+  log: Log,
+  name: string,
+  store: Store,
+  until: Until,
+  progress: (progress: ReplayProgress) => void = () => {},
+): Promise<Standing> {
+  const head = 'position' in until ? until.position : await log.head()
+  let tenant: Tenant | undefined
+  let folded = 0
+  for await (const { shard, stored, record } of records(log, name, head)) {
+    tenant ??= new Tenant(app, name, store, record.log)
+    const { version } = tenant.state
+    if ('version' in until && version >= until.version) break
+    // Log time is the running maximum: once it has passed, nothing behind belongs to that moment.
+    if ('time' in until && record.time > until.time) break
+    const most = record.decisions.reduce((sum, { events }) => sum + events.length, 0)
+    if ('version' in until && version + most > until.version && ends(shard, tenant, record) > until.version) {
+      tenant.foldUpTo(shard, stored.position, record, until.version, log.place)
+      break
+    }
+    tenant.fold(shard, stored.position, stored.value, record, log.place)
+    if (++folded % 512 === 0) {
+      tenant.commit()
+      progress({ position: stored.position, head, events: tenant.state.version })
+    }
+  }
+  tenant?.commit()
+  const { standing } = store
+  progress({ position: head, head, events: standing.version })
+  if ('version' in until && standing.version < until.version) {
+    throw new EngineError('no-such-version', `tenant ${name} is at version ${standing.version}; it has not reached ${until.version}`)
+  }
+  return standing
+}
+
+/** The tenant's version after this record. */
+function ends(shard: ShardState, tenant: Tenant, record: DataRecord): number {
+  const verdicts = accept(shard, tenant.state, record, id => tenant.store.known(id) !== undefined)
+  return record.decisions.reduce((end, { events }, index) => (verdicts[index] === 'accepted' ? end + events.length : end), tenant.state.version)
+}
+
+/** The digest that the log gives a tenant at the end of a record: the fold alone, without database or projections. */
+export async function digestAt(log: Log, name: string, upTo: Position): Promise<{ readonly version: number; readonly digest: string }> {
+  const ids = new Set<string>()
+  let state: ReturnType<typeof genesis> | undefined
+  for await (const { shard, stored, record } of records(log, name, upTo)) {
+    state ??= genesis(record.log, name)
+    const verdicts = accept(shard, state, record, id => ids.has(id))
+    enter(shard, state, record, stored.value, verdicts)
+    for (const [index, { id }] of record.decisions.entries()) if (verdicts[index] === 'accepted') ids.add(id)
+  }
+  return { version: state?.version ?? 0, digest: state?.digest ?? '' }
+}

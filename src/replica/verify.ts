@@ -1,0 +1,145 @@
+/**
+ * Whether a tenant's database is what its log says: a consistent copy is taken, also while its replica writes, the log is replayed to the
+ * very position of the copy, and all rows are compared.
+ */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { type App, definitionOf } from '../app.ts'
+import { compare, type Difference } from '../database/compare.ts'
+import { openStore } from '../database/sqlite.ts'
+import type { Standing } from '../database.ts'
+import { EngineError } from '../errors.ts'
+import { uuidv7Time } from '../ids.ts'
+import type { Log } from '../log.ts'
+import { sha256 } from '../record.ts'
+import { type ReplayProgress, replay, shardAt } from './replay.ts'
+
+export interface Verified {
+  readonly tenant: string
+  /** Where the copy of the database stood. */
+  readonly version: number
+  readonly position: number
+  readonly digest: string
+  /** Of the app. */
+  readonly tables: number
+  readonly rows: number
+  /** What is wrong; undefined if all is well. */
+  readonly problem?: string
+  /** The first row that differs: `a` as it is in the database, `b` as the log has it. */
+  readonly difference?: Difference
+}
+
+/**
+ * @param path of the tenant's database
+ * @throws EngineError data-unusable, log-unusable, halted
+ */
+export async function verifyTenant(
+  app: App,
+  log: Log,
+  tenant: string,
+  path: string,
+  progress: (progress: ReplayProgress) => void = () => {},
+): Promise<Verified> {
+  if (!existsSync(path)) throw new EngineError('data-unusable', `there is no database of tenant ${tenant} at ${path}`)
+  const folder = mkdtempSync(join(tmpdir(), 'mainstem-verify-'))
+  try {
+    const living = join(folder, 'living.db')
+    const replayed = join(folder, 'replayed.db')
+    copyDatabase(path, living)
+    const { database } = definitionOf(app)
+    const copy = openStore(database, living, { mode: 'read' })
+    const { standing } = copy
+    copy.close()
+    const { version, position, digest } = standing
+    const result: Verified = { tenant, version, position, digest, tables: 0, rows: 0 }
+    if (position > 0 && !(await holds(log, tenant, standing))) {
+      return { ...result, problem: `it stands at position ${position} of its log, which does not hold the record that it remembers` }
+    }
+    const store = openStore(database, replayed)
+    const told = await replay(app, log, tenant, store, { position }, progress).finally(() => store.close())
+    const compared = compare(living, replayed)
+    const { forgetBefore } = await shardAt(log, position)
+    const inner = compareStandings(standing, told) ?? compareEngine(living, replayed, forgetBefore)
+    if (!compared.equal) return { ...result, problem: describe(compared), difference: compared }
+    const { tables, rows } = compared
+    return { ...result, tables, rows, ...(inner === undefined ? {} : { problem: inner }) }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** A snapshot, while others write. */
+function copyDatabase(path: string, to: string): void {
+  const db = new DatabaseSync(path, { readOnly: true, timeout: 5_000 })
+  try {
+    db.prepare('VACUUM INTO ?').run(to)
+  } catch (cause) {
+    throw new EngineError('data-unusable', `the database ${path} cannot be read: ${(cause as Error).message}`, { cause })
+  } finally {
+    db.close()
+  }
+}
+
+async function holds(log: Log, tenant: string, { position, recordHash }: Standing): Promise<boolean> {
+  const { records } = await log.read(position - 1, { tenant, upTo: position })
+  const last = records.find(record => record.position === position)
+  return last !== undefined && sha256(last.value) === recordHash
+}
+
+function compareStandings(living: Standing, told: Standing): string | undefined {
+  for (const key of ['version', 'digest', 'floor', 'time'] as const) {
+    if (living[key] !== told[key]) return `its ${key} is ${living[key]}, by the log ${told[key]}`
+  }
+  return undefined
+}
+
+/** The tables that repeats and past versions are answered from. Ids that were forgotten may be missing; where a log was moved, positions differ. */
+function compareEngine(living: string, replayed: string, forgetBefore: number): string | undefined {
+  const db = new DatabaseSync(':memory:')
+  try {
+    db.prepare('ATTACH ? AS living').run(living)
+    db.prepare('ATTACH ? AS replayed').run(replayed)
+    const tables = [
+      { name: 'mainstem_id', key: 'id', columns: 'id, hash, version, events, outcome' },
+      { name: 'mainstem_history', key: 'end', columns: '"end", time, digest, verdicts' },
+    ]
+    for (const { name, key, columns } of tables) {
+      for (const [has, lacks] of [
+        ['living', 'replayed'],
+        ['replayed', 'living'],
+      ] as const) {
+        const rows = db.prepare(`SELECT ${columns} FROM ${has}.${name} EXCEPT SELECT ${columns} FROM ${lacks}.${name} ORDER BY 1`).iterate()
+        for (const row of rows as Iterable<unknown> as Iterable<Record<string, unknown>>) {
+          if (name === 'mainstem_id' && (uuidv7Time(String(row['id'])) ?? Infinity) < forgetBefore) continue
+          return `table ${name}, ${key} ${String(row[key])}: ${has === 'living' ? 'the log does not have it like that' : 'it is missing, or not as the log has it'}`
+        }
+      }
+    }
+    return undefined
+  } finally {
+    db.close()
+  }
+}
+
+/** In words, where the database comes first and its log second. */
+function describe({ table, key, a, b, message }: Difference): string {
+  if (key === null && a?.['columns'] !== undefined && b?.['columns'] === undefined) return message
+  const where = `table ${table}${key === null ? '' : `, row ${listed(key)}`}`
+  if (a === null) return `${where} is missing; by the log there is ${listed(b!)}`
+  if (b === null) return `${where} is too much; the log knows nothing of ${listed(a)}`
+  const columns = Object.keys(a).filter(column => shown(a[column]) !== shown(b[column]))
+  return `${where}: ${columns.map(column => `${column} is ${shown(a[column])}, by the log ${shown(b[column])}`).join('; ')}`
+}
+
+const listed = (row: Readonly<Record<string, unknown>>) =>
+  `(${Object.entries(row)
+    .map(([column, value]) => `${column} ${shown(value)}`)
+    .join(', ')})`
+
+function shown(value: unknown): string {
+  if (ArrayBuffer.isView(value)) return `x'${Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('hex').slice(0, 64)}'`
+  if (typeof value === 'bigint') return String(value)
+  return JSON.stringify(value) ?? 'nothing'
+}

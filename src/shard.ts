@@ -1,0 +1,1173 @@
+/**
+ * What a replica does next with one shard, as a synchronous machine: `step(now, input)` gives outputs. Logs, sockets, timers and
+ * the roster are outside (`replica.ts` feeds them in); the tenants' databases are a synchronous port. Nothing here waits, and
+ * nothing here reads a clock or draws a random number that was not handed in.
+ *
+ * The way of a command: queue -> one batch of its tenant is decided and projected in an open transaction (the speculation)
+ * -> one record is appended -> it is read back through the fold -> commit, answers. A record of somebody else in between voids
+ * the speculation: roll back, fold, decide again.
+ */
+import { control, emptyShard, type ShardState } from './accept.ts'
+import type { App } from './app.ts'
+import { Heartbeats, type Role, roleOf, type Strategy } from './consistency.ts'
+import type { IdEntry, Store } from './database.ts'
+import { type Decided, decide, type Prepared } from './decide.ts'
+import { EngineError } from './errors.ts'
+import { uuidv7Time } from './ids.ts'
+import type { Appended, NewRecord, Position, Stored } from './log.ts'
+import { type Folded, Tenant } from './projection.ts'
+import {
+  type ControlRecord,
+  type DataRecord,
+  type Decision,
+  decode,
+  encodeControl,
+  encodeDecision,
+  encodeRecord,
+} from './record.ts'
+
+/** A command on its way. Made by the replica; the shard alone writes to its mutable part. */
+export interface Request {
+  readonly tenant: string
+  readonly command: string
+  readonly input: unknown
+  readonly prepared: Prepared
+  readonly id: string
+  readonly hash: string
+  /** By the clock of `step`'s `now`, ms. */
+  readonly deadline: number
+  /** It came from another replica, which will look for the leader itself: one hop only. */
+  readonly forwarded: boolean
+  /** The id was made inside this very call, and no record with it can be in any log: its rejection need not be recorded. */
+  fresh: boolean
+  /** Answered; whatever still comes for it is dropped. */
+  done: boolean
+  /** It may have been written, or reached a leader: an end without an answer is `outcome-unknown`. */
+  inDoubt: boolean
+  conflicts: number
+}
+
+export type Reply =
+  | { readonly kind: 'decided'; readonly decision: Decision; readonly version: number }
+  | { readonly kind: 'rejected'; readonly decided: Decided; readonly version: number }
+  | { readonly kind: 'failed'; readonly error: EngineError }
+  /** The id was accepted before. Its events, if any, stand in the log. */
+  | { readonly kind: 'known'; readonly entry: IdEntry }
+
+/** A query that waits for its replica. */
+export interface Read {
+  readonly tenant: string
+  readonly level: 'local' | 'linearizable' | { readonly version: number }
+  readonly deadline: number
+  done: boolean
+}
+
+export type Input =
+  | { readonly type: 'command'; readonly request: Request }
+  | { readonly type: 'abandon'; readonly item: Request | Read; readonly error: EngineError }
+  | { readonly type: 'read'; readonly read: Read }
+  | { readonly type: 'flush' }
+  | { readonly type: 'tick' }
+  | { readonly type: 'records'; readonly records: readonly Stored[]; readonly reached: Position }
+  /** The end of the log, as it was when the replica started, was reached: it may take part now. */
+  | { readonly type: 'live' }
+  | { readonly type: 'appended'; readonly append: number; readonly answers: readonly Appended[] }
+  | { readonly type: 'looked'; readonly look: number; readonly head: Position }
+  | { readonly type: 'beats'; readonly beats: ReadonlyMap<string, number> }
+  | { readonly type: 'forwarded'; readonly request: Request; readonly reply: 'unreachable' | 'lost' | 'refused' | 'answered' }
+  | { readonly type: 'caught-up'; readonly tenant: string; readonly shard: ShardState; readonly records: readonly Stored[]; readonly last: boolean }
+  | { readonly type: 'misplaced'; readonly tenant: string; readonly error: EngineError | 'rebuild' }
+  | { readonly type: 'stop' }
+  /** The patience of `stop` is over: whoever still waits is told so. */
+  | { readonly type: 'end' }
+
+export type Output =
+  | { readonly do: 'append'; readonly append: number; readonly records: readonly NewRecord[]; readonly after?: Position }
+  | { readonly do: 'look'; readonly look: number }
+  /** Something stands behind the cursor: read it now. */
+  | { readonly do: 'read-on' }
+  | { readonly do: 'reply'; readonly request: Request; readonly reply: Reply }
+  | { readonly do: 'forward'; readonly request: Request; readonly address: string }
+  | { readonly do: 'ready'; readonly read: Read; readonly error?: EngineError }
+  /** A tenant's database was opened for the first time: check its place in the log and bring it up to `upTo`. */
+  | { readonly do: 'catch-up'; readonly tenant: string; readonly store: Store; readonly upTo: Position }
+  /** Somebody wrote at a digest that is not ours: find out who is wrong. */
+  | { readonly do: 'suspect'; readonly tenant: string; readonly position: Position; readonly version: number; readonly digest: string }
+  | { readonly do: 'moved' }
+  /** Nothing is on its way any more, and no reign of ours is open. */
+  | { readonly do: 'drained' }
+
+export interface ShardOptions {
+  readonly app: App
+  readonly strategy: Strategy
+  /** This incarnation of the replica, as it signs its terms. */
+  readonly me: string
+  /** Where others reach it. */
+  readonly address: string | null
+  readonly release: string
+  readonly place: string
+  readonly freshHead: boolean
+  readonly open: (tenant: string) => Store
+  /** Throws a tenant's database away; the next `open` makes a new one. */
+  readonly discard: (tenant: string) => void
+  readonly random: () => number
+  readonly maxRecordBytes: number
+  readonly maxOpen?: number
+  readonly maxQueue?: number
+  /** Where a former run stopped. */
+  readonly cursor?: Position
+  readonly state?: ShardState
+  readonly types?: Iterable<string>
+}
+
+/** How long an owner may be silent before others campaign, ms; each adds a jitter of up to a third. */
+export const PATIENCE = 1_500
+const CONFLICT_BUDGET = 64
+const MAX_BATCH = 4_096
+/** Tenants whose batches may share one append. */
+const MAX_TENANTS = 32
+/** A campaign that was not settled by then is tried again, ms. */
+const CAMPAIGN_PATIENCE = 2_000
+
+interface Attempt {
+  readonly home: Home
+  /** The record as it goes into the log; undefined if nothing needs to. */
+  readonly value: string | undefined
+  readonly record: DataRecord
+  readonly requests: readonly Request[]
+  /** What needs no record if the speculation held: rejections of fresh ids, failures of the app's code. */
+  readonly quiet: readonly { readonly request: Request; readonly reply: Reply }[]
+  /** Nothing of this tenant, and no control record but barriers, was folded since its base. */
+  intact: boolean
+}
+
+/** A tenant as the shard keeps it: closed ones cost a few words. */
+interface Home {
+  readonly name: string
+  tenant: Tenant | undefined
+  /** `checking`: its place in the log is being checked; records for it wait in `pending`. */
+  status: 'closed' | 'checking' | 'open' | 'halted'
+  /** Its place was checked during this run. */
+  checked: boolean
+  error: EngineError | undefined
+  queue: Request[]
+  attempt: Attempt | undefined
+  pending: { stored: Stored; record: DataRecord }[]
+  /** Backoff: no new batch before this time. */
+  notBefore: number
+  /** No new batch before something was folded: the log refused the last one. */
+  behind: boolean
+  used: number
+  version: number
+  winner: string | undefined
+}
+
+interface Look {
+  readonly reads: Read[]
+  readonly attempts: Attempt[]
+  target: Position | undefined
+}
+
+export class Shard {
+  readonly #options: ShardOptions
+  readonly #homes = new Map<string, Home>()
+  /** Tenants with commands that wait. */
+  readonly #queued = new Set<Home>()
+  /** Tenants with a batch on its way. */
+  readonly #flying = new Set<Home>()
+  readonly #open = new Set<Home>()
+  readonly #following = new Set<Home>()
+  readonly #heartbeats = new Heartbeats()
+  readonly #appends = new Map<number, { attempts: Attempt[] } | { campaign: number } | { barrier: string }>()
+  /** Barriers on their way, by nonce: what is settled when they are read back. */
+  readonly #barriers = new Map<string, { reads: Read[]; attempts: Attempt[] }>()
+  readonly #looks = new Map<number, Look>()
+  readonly #forwarded = new Set<Request>()
+  readonly #waiting: Read[] = []
+  readonly #types: Set<string>
+  readonly #startedAt: Position
+  readonly #patience: number
+  #newReads: Read[] = []
+  #quietAttempts: Attempt[] = []
+  #doubtful: Attempt[] = []
+  #cursor: Position
+  #state: ShardState
+  #campaign: { readonly number: number; readonly since: number; readonly value: string } | undefined
+  #retryCampaignAt = 0
+  #live = false
+  #stopping = false
+  #drained = false
+  #failure: EngineError | undefined
+  #foreign = 0
+  #folded = 0
+  #refused = 0
+  #conflicts = 0
+  #sequence = 0
+  #now = 0
+  #time = 0
+  #out: Output[] = []
+
+  constructor(options: ShardOptions) {
+    this.#options = options
+    this.#cursor = this.#startedAt = options.cursor ?? 0
+    this.#state = options.state ?? emptyShard
+    this.#types = new Set(options.types)
+    this.#patience = PATIENCE * (1 + options.random() / 3)
+  }
+
+  get cursor(): Position {
+    return this.#cursor
+  }
+
+  get state(): ShardState {
+    return this.#state
+  }
+
+  /** Event types that stand in the log up to the cursor. */
+  get types(): Set<string> {
+    return this.#types
+  }
+
+  get counters(): { readonly foreign: number; readonly records: number; readonly refused: number; readonly conflicts: number } {
+    return { foreign: this.#foreign, records: this.#folded, refused: this.#refused, conflicts: this.#conflicts }
+  }
+
+  get failure(): EngineError | undefined {
+    return this.#failure
+  }
+
+  /** Whether this incarnation owns the shard. */
+  get reigning(): boolean {
+    return this.#state.term.owner === this.#options.me
+  }
+
+  /** The tenants that were met in this run. */
+  *tenants(): Iterable<{ readonly name: string; readonly version: number; readonly status: Home['status']; readonly error: EngineError | undefined }> {
+    for (const { name, version, status, error } of this.#homes.values()) yield { name, version, status, error }
+  }
+
+  /** A tenant's database for reading between two steps; undefined while it is being checked. @throws its EngineError if it is halted */
+  look(name: string): Tenant | undefined {
+    const home = this.#home(name)
+    if (home.error) throw home.error
+    if (home.status === 'closed') this.#openHome(home)
+    if (home.error) throw home.error
+    return home.status === 'open' ? home.tenant : undefined
+  }
+
+  /** When `flush` has something to do next: 0 is now, undefined not before another input. */
+  get due(): number | undefined {
+    if (this.#newReads.length > 0 || this.#quietAttempts.length > 0 || this.#doubtful.length > 0) return 0
+    if (!this.#live || this.#queued.size === 0 || (!this.#state.sealed && this.#role().may === 'wait')) return undefined
+    let due: number | undefined
+    for (const home of this.#queued) {
+      if (!this.#mayStart(home)) continue
+      if (home.notBefore <= this.#now) return 0
+      due = Math.min(due ?? home.notBefore, home.notBefore)
+    }
+    return due
+  }
+
+  /** Makes all that is committed durable; the cursor and state returned may then be stored. Drops what the window and the id table need no more. */
+  sync(): { readonly cursor: Position; readonly state: ShardState } {
+    for (const { tenant, status } of this.#open) if (status === 'open') tenant?.tidy(this.#state)
+    return { cursor: this.#cursor, state: this.#state }
+  }
+
+  close(): void {
+    for (const home of this.#open) home.tenant?.close()
+    this.#open.clear()
+  }
+
+  /**
+   * @param now monotonic, ms: deadlines, backoff and heartbeats go by it.
+   * @param time wall clock, whole ms since the epoch: what `decide` sees and records carry. Nothing is decided by it here.
+   */
+  step(now: number, time: number, input: Input): Output[] {
+    this.#now = now
+    this.#time = time
+    this.#out = []
+    switch (input.type) {
+      case 'command':
+        this.#command(input.request)
+        break
+      case 'read':
+        this.#read(input.read)
+        break
+      case 'flush':
+        this.#flush()
+        break
+      case 'records':
+        for (const stored of input.records) this.#take(stored)
+        if (input.reached > this.#cursor) this.#cursor = input.reached
+        this.#endOfFold()
+        break
+      case 'appended':
+        this.#appended(input.append, input.answers)
+        break
+      case 'looked':
+        this.#looked(input.look, input.head)
+        break
+      case 'forwarded':
+        this.#wasForwarded(input.request, input.reply)
+        break
+      case 'abandon':
+        this.#abandon(input.item, input.error)
+        break
+      case 'caught-up':
+        this.#caughtUp(input)
+        break
+      case 'misplaced':
+        this.#misplaced(input.tenant, input.error)
+        break
+      case 'beats':
+        this.#heartbeats.observe(input.beats, now)
+        this.#reign()
+        break
+      case 'live':
+        this.#live = true
+        this.#reign()
+        break
+      case 'tick':
+        this.#sweep()
+        this.#reign()
+        break
+      case 'stop':
+        this.#stopping = true
+        this.#reign()
+        break
+      case 'end':
+        this.#end()
+        break
+    }
+    if (this.#stopping) this.#checkDrained()
+    return this.#out
+  }
+
+  // --- Commands come in ---------------------------------------------------------------------------------------------
+
+  #command(request: Request): void {
+    if (this.#stopping) return this.#refuse(request, new EngineError('closed', 'the replica is closing; nothing was written', { id: request.id }))
+    if (this.#failure) return this.#refuse(request, this.#failure)
+    const home = this.#home(request.tenant)
+    if (home.error) return this.#refuse(request, home.error)
+    if (home.queue.length >= (this.#options.maxQueue ?? 10_000)) {
+      const error = new EngineError('overloaded', `${home.queue.length} commands of tenant ${home.name} wait already; nothing was written`, { id: request.id })
+      return this.#refuse(request, error)
+    }
+    home.queue.push(request)
+    this.#queued.add(home)
+  }
+
+  #role(): Role {
+    const { strategy, me } = this.#options
+    const { owner } = this.#state.term
+    const lives = owner !== null && owner !== me && this.#heartbeats.lives(owner, this.#now, this.#patience)
+    return roleOf(strategy, me, this.#state.term, lives)
+  }
+
+  /** One batch per tenant that has something to do; all records go out in one append. */
+  #flush(): void {
+    this.#lookNow()
+    if (!this.#live || this.#queued.size === 0) return
+    if (this.#state.sealed) return this.#refuseAll(new EngineError('log-sealed', 'this log was sealed: it goes on in its copy. Open that one'))
+    const role = this.#role()
+    if (role.may === 'wait') return this.#reign()
+    if (role.may === 'forward') return this.#forwardAll(role.address)
+    const attempts: Attempt[] = []
+    let decisions = 0
+    for (const home of this.#queued) {
+      if (attempts.length === MAX_TENANTS || decisions >= MAX_BATCH) break
+      if (!this.#mayStart(home) || home.notBefore > this.#now) continue
+      if (home.status === 'closed') this.#openHome(home)
+      if (home.status !== 'open') continue
+      const attempt = this.#speculate(home)
+      if (home.queue.length === 0) this.#queued.delete(home)
+      if (attempt?.value === undefined) continue
+      attempts.push(attempt)
+      decisions += attempt.requests.length
+    }
+    this.#lookNow()
+    if (attempts.length === 0) return
+    const records = attempts.map(({ value, record }): NewRecord => ({ value: value!, tenant: record.tenant, time: record.time }))
+    const append = ++this.#sequence
+    this.#appends.set(append, { attempts })
+    this.#out.push({ do: 'append', append, records, ...(this.#options.strategy.conditional ? { after: this.#cursor } : {}) })
+  }
+
+  #mayStart(home: Home): boolean {
+    return !home.attempt && !home.behind && home.status !== 'checking'
+  }
+
+  /** Decides and projects what waits, up to a record's size, in an open transaction. */
+  #speculate(home: Home): Attempt | undefined {
+    const tenant = home.tenant!
+    // A projection that throws leaves half its rows: the batch is undone and made again up to that command, which then comes first.
+    for (let limit = MAX_BATCH; ; ) {
+      tenant.speculate()
+      const batch = this.#fill(home, tenant, limit)
+      if (batch.failed) {
+        tenant.rollback()
+        if (batch.decisions.length > 0) limit = batch.decisions.length
+        else batch.failed.request.done = !this.#fail(batch.failed.request, batch.failed.error)
+        continue
+      }
+      home.queue = batch.rest
+      if (batch.decisions.length === 0) tenant.rollback()
+      if (batch.decisions.length === 0 && batch.quiet.length === 0) return undefined
+      const { log, rules, term } = this.#state
+      const record: DataRecord = {
+        kind: 'data',
+        log: log!,
+        rules: rules.number,
+        term: { number: term.number, owner: term.owner },
+        release: this.#options.release,
+        tenant: home.name,
+        base: tenant.state.version,
+        digest: tenant.state.digest,
+        time: this.#time,
+        decisions: batch.decisions,
+      }
+      const value = batch.decisions.length === 0 ? undefined : encodeRecord(record, batch.parts)
+      const attempt: Attempt = { home, value, record, requests: batch.requests, quiet: batch.quiet, intact: true }
+      home.attempt = attempt
+      this.#flying.add(home)
+      if (value === undefined) this.#quietAttempts.push(attempt)
+      return attempt
+    }
+  }
+
+  #fill(home: Home, tenant: Tenant, limit: number) {
+    const { app, freshHead, maxRecordBytes } = this.#options
+    const { store } = tenant
+    const requests: Request[] = []
+    const decisions: Decision[] = []
+    const parts: string[] = []
+    const quiet: { request: Request; reply: Reply }[] = []
+    const rest: Request[] = []
+    const ids = new Set<string>()
+    const now = this.#time
+    // The envelope without its decisions, generously.
+    let bytes = 1_024
+    let { version } = tenant.state
+    let failed: { request: Request; error: unknown } | undefined
+    let full = false
+    for (const request of home.queue) {
+      if (request.done) continue
+      if (full || decisions.length >= limit) {
+        full = true
+        rest.push(request)
+        continue
+      }
+      if (!request.fresh) {
+        // Accepted ones are answered from the id table; a double within the batch waits until the first one stands there.
+        const entry = store.known(request.id)
+        if (entry) {
+          this.#reply(request, { kind: 'known', entry })
+          continue
+        }
+        if (ids.has(request.id)) {
+          rest.push(request)
+          continue
+        }
+        ids.add(request.id)
+        const made = uuidv7Time(request.id)
+        if (made !== undefined && made < this.#state.forgetBefore) {
+          this.#refuse(request, expired(request.id))
+          continue
+        }
+      }
+      let decided: Decided
+      try {
+        decided = decide(app, request.prepared, store.read, now)
+      } catch (error) {
+        quiet.push({ request, reply: { kind: 'failed', error: asEngineError(error, 'decide-failed', request) } })
+        continue
+      }
+      if (decided.rejection && request.fresh && freshHead) {
+        quiet.push({ request, reply: { kind: 'rejected', decided, version } })
+        continue
+      }
+      const { id, command, hash } = request
+      const { reads, writes } = request.prepared
+      const { events, result, rejection } = decided
+      const decision: Decision =
+        result === undefined && rejection === undefined
+          ? { id, command, hash, reads, writes, events }
+          : { id, command, hash, reads, writes, events, ...(result === undefined ? {} : { result }), ...(rejection === undefined ? {} : { rejection }) }
+      const part = encodeDecision(decision)
+      const size = Buffer.byteLength(part) + 1
+      if (bytes + size > maxRecordBytes) {
+        if (1_024 + size > maxRecordBytes) {
+          const message = `the decision of ${request.command} takes ${size} bytes; a record holds at most ${maxRecordBytes}. Split the command, or keep large data elsewhere`
+          quiet.push({ request, reply: { kind: 'failed', error: new EngineError('record-too-large', message, { id: request.id }) } })
+        } else {
+          full = true
+          rest.push(request)
+        }
+        continue
+      }
+      try {
+        for (const event of decided.events) tenant.project(event, ++version, now)
+      } catch (error) {
+        failed = { request, error }
+        break
+      }
+      bytes += size
+      requests.push(request)
+      decisions.push(decision)
+      parts.push(part)
+    }
+    return { requests, decisions, parts, quiet, rest, failed }
+  }
+
+  // --- What the log answered ----------------------------------------------------------------------------------------
+
+  #appended(append: number, answers: readonly Appended[]): void {
+    const what = this.#appends.get(append)
+    if (!what) return
+    this.#appends.delete(append)
+    if ('barrier' in what) {
+      if (answers[0]!.status !== 'written') this.#lostBarrier(what.barrier, answers[0]!)
+      this.#out.push({ do: 'read-on' })
+      return
+    }
+    if ('campaign' in what) {
+      // Its outcome is read from the log, whatever the answer was; a later campaign is itself the barrier.
+      if (answers[0]!.status === 'not-written' || answers[0]!.status === 'conflict') this.#campaign = undefined
+      if (answers[0]!.status === 'not-written') this.#noteFatal(answers[0]!)
+      this.#out.push({ do: 'read-on' })
+      return
+    }
+    let behind = false
+    for (const [index, attempt] of what.attempts.entries()) {
+      const answer = answers[index]!
+      // It may have been read back already.
+      if (attempt.home.attempt !== attempt) continue
+      switch (answer.status) {
+        case 'written':
+          for (const request of attempt.requests) request.inDoubt = true
+          if (answer.previous === this.#cursor) this.#take({ position: answer.position, value: attempt.value!, tenant: attempt.record.tenant })
+          else behind = true
+          break
+        case 'conflict':
+          this.#conflicts++
+          behind = true
+          // Unless what stands behind was folded while the answer was on its way.
+          attempt.home.behind = attempt.intact
+          this.#void(attempt)
+          this.#land(attempt)
+          this.#again(attempt, true)
+          break
+        case 'not-written':
+          this.#void(attempt)
+          this.#land(attempt)
+          this.#noteFatal(answer)
+          attempt.home.notBefore = this.#now + 5 + this.#options.random() * 20
+          this.#again(attempt, false)
+          break
+        case 'unknown':
+          for (const request of attempt.requests) {
+            request.inDoubt = true
+            request.fresh = false
+          }
+          this.#void(attempt)
+          if (answer.fatal) {
+            this.#land(attempt)
+            this.#unknownForGood(attempt, answer.cause)
+          } else this.#doubtful.push(attempt)
+          break
+      }
+    }
+    if (behind) this.#out.push({ do: 'read-on' })
+    this.#endOfFold()
+  }
+
+  #noteFatal(answer: Appended): void {
+    if (answer.status === 'written' || answer.status === 'conflict' || !answer.fatal) return
+    this.#failure ??=
+      answer.cause instanceof EngineError ? answer.cause : new EngineError('log-failed', 'the log can no longer be written', { cause: answer.cause })
+    this.#refuseAll(this.#failure)
+  }
+
+  #unknownForGood(attempt: Attempt, cause: unknown): void {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    for (const request of [...attempt.requests, ...attempt.quiet.map(({ request }) => request)]) {
+      const error = new EngineError('outcome-unknown', `the log failed while the record was written: ${why}. Ask again under the same id`, { id: request.id, cause })
+      this.#refuse(request, error)
+    }
+    this.#noteFatal({ status: 'unknown', fatal: true, cause })
+  }
+
+  // --- Folding ------------------------------------------------------------------------------------------------------
+
+  /** The next record of the log. Whatever it is, the shard goes on. */
+  #take(stored: Stored): void {
+    if (stored.position <= this.#cursor) return
+    this.#cursor = stored.position
+    this.#folded++
+    const own = stored.tenant === null ? undefined : this.#homes.get(stored.tenant)?.attempt
+    const record = own && own.value === stored.value ? own.record : decode(stored.value)
+    if (record.kind === 'foreign') this.#foreign++
+    else if (record.kind === 'data') {
+      if (record.tenant !== stored.tenant || this.#state.log === null || record.log !== this.#state.log) this.#foreign++
+      else this.#takeData(stored, record)
+    } else this.#takeControl(record, stored)
+  }
+
+  #takeControl(record: ControlRecord, stored: Stored): void {
+    const next = control(this.#state, record)
+    if (typeof next === 'string') {
+      if (record.log !== this.#state.log) this.#foreign++
+    } else {
+      this.#state = next
+      if (record.kind !== 'barrier') for (const { attempt } of this.#homes.values()) if (attempt) this.#void(attempt)
+    }
+    if (record.kind === 'barrier') this.#settleBarrier(record.nonce)
+    if (record.kind === 'term' && this.#campaign && (stored.value === this.#campaign.value || record.number >= this.#campaign.number)) {
+      this.#campaign = undefined
+    }
+    if (record.kind === 'term' || record.kind === 'seal') {
+      for (const home of this.#homes.values()) if (home.queue.length > 0) this.#queued.add(home)
+      this.#reign()
+    }
+  }
+
+  #takeData(stored: Stored, record: DataRecord): void {
+    const home = this.#home(record.tenant)
+    if (home.status === 'closed') this.#openHome(home)
+    if (home.status === 'checking') {
+      home.pending.push({ stored, record })
+      return
+    }
+    if (home.status === 'open') this.#foldInto(home, this.#state, stored, record)
+  }
+
+  #foldInto(home: Home, shard: ShardState, stored: Stored, record: DataRecord): void {
+    const tenant = home.tenant!
+    if (stored.position <= tenant.position) return
+    const { attempt } = home
+    const own = attempt !== undefined && attempt.value === stored.value
+    if (attempt && !own) this.#void(attempt)
+    home.behind = false
+    home.used = this.#now
+    let folded: Folded
+    try {
+      folded = tenant.fold(shard, stored.position, stored.value, record, this.#options.place)
+    } catch (error) {
+      return this.#halt(home, asEngineError(error, 'halted'))
+    }
+    home.version = tenant.state.version
+    this.#following.add(home)
+    for (const [index, { events }] of record.decisions.entries()) {
+      if (folded.verdicts[index] === 'accepted') for (const { type } of events) this.#types.add(type)
+    }
+    if (folded.verdicts[0] === 'diverged') this.#out.push({ do: 'suspect', tenant: home.name, ...tenant.state, position: stored.position })
+    if (own) this.#settle(attempt, folded)
+    else {
+      this.#countRefused(folded)
+      const [first] = record.decisions
+      if (first) home.winner = `${first.command} (${first.writes === '*' ? 'everything' : first.writes.join(', ')})`
+    }
+  }
+
+  /** Our own record was read back: what it says is the answer. */
+  #settle(attempt: Attempt, folded: Folded): void {
+    const { home, record, requests } = attempt
+    this.#countRefused(folded)
+    if (!this.#commit(home)) return
+    this.#land(attempt)
+    const again: Request[] = []
+    for (const [index, request] of requests.entries()) {
+      const verdict = folded.verdicts[index]!
+      if (verdict === 'accepted') this.#reply(request, { kind: 'decided', decision: record.decisions[index]!, version: folded.versions[index]! })
+      else if (verdict === 'expired') this.#refuse(request, expired(request.id))
+      else {
+        // A duplicate is found in the id table when it is its turn again. Where its attempt is known to have had no effect, nothing is in doubt.
+        if (verdict !== 'duplicate') request.inDoubt = false
+        request.fresh = false
+        if (verdict === 'conflict' || verdict === 'too-old') request.conflicts++
+        again.push(request)
+      }
+    }
+    for (const { request, reply } of attempt.quiet) {
+      if (folded.confirmed) this.#reply(request, reply)
+      else again.push(request)
+    }
+    if (again.length > 0) this.#requeue(home, again)
+  }
+
+  #countRefused({ verdicts }: Folded): void {
+    for (const verdict of verdicts) if (verdict !== 'accepted') this.#refused++
+  }
+
+  /** Undoes a speculation that can no longer come true. Its record may still be on its way. */
+  #void(attempt: Attempt): void {
+    if (!attempt.intact) return
+    attempt.intact = false
+    attempt.home.tenant?.rollback()
+  }
+
+  /** The attempt is over; the tenant may start another. */
+  #land({ home }: Attempt): void {
+    home.attempt = undefined
+    this.#flying.delete(home)
+    if (home.queue.length > 0) this.#queued.add(home)
+  }
+
+  /** Puts a batch that was certainly not written back to the front of its queue. */
+  #again(attempt: Attempt, conflict: boolean): void {
+    const requests = [...attempt.requests, ...attempt.quiet.map(({ request }) => request)]
+    if (conflict) for (const request of requests) request.conflicts++
+    this.#requeue(attempt.home, requests)
+  }
+
+  #requeue(home: Home, requests: readonly Request[]): void {
+    const again: Request[] = []
+    let most = 0
+    for (const request of requests) {
+      if (request.done) continue
+      if (this.#failure) this.#refuse(request, this.#failure)
+      else if (request.conflicts > CONFLICT_BUDGET) this.#refuse(request, this.#conflictError(home, request))
+      else {
+        again.push(request)
+        most = Math.max(most, request.conflicts)
+      }
+    }
+    if (again.length === 0) return
+    home.queue = again.concat(home.queue)
+    this.#queued.add(home)
+    // The first retry goes at once; later ones wait longer and longer, each a random while.
+    if (most > 1) home.notBefore = Math.max(home.notBefore, this.#now + this.#options.random() * Math.min(20, 0.5 * 2 ** Math.min(most, 6)))
+  }
+
+  #conflictError(home: Home, request: Request): EngineError {
+    const { reads } = request.prepared
+    const winner = home.winner ?? 'another command'
+    return new EngineError(
+      'conflict',
+      `${request.command} lost ${request.conflicts} times to others that wrote what it reads (${reads === '*' ? 'everything' : reads.join(', ')}), last to ${winner}. Nothing was written; try again, or narrow its scope`,
+      { id: request.id, details: { command: request.command, reads, winner } },
+    )
+  }
+
+  #endOfFold(): void {
+    for (const home of this.#following) this.#commit(home)
+    this.#following.clear()
+    this.#evict()
+    for (const [key, look] of this.#looks) {
+      if (look.target === undefined || this.#cursor < look.target) continue
+      this.#looks.delete(key)
+      for (const read of look.reads) this.#readyWhenOpen(read)
+      for (const attempt of look.attempts) this.#quietDone(attempt)
+    }
+    this.#serveWaiting()
+    this.#out.push({ do: 'moved' })
+  }
+
+  #commit(home: Home): boolean {
+    try {
+      home.tenant?.commit()
+      return true
+    } catch (error) {
+      this.#halt(home, asEngineError(error, 'halted'))
+      return false
+    }
+  }
+
+  #halt(home: Home, error: EngineError): void {
+    home.status = 'halted'
+    home.error = error
+    this.#open.delete(home)
+    this.#following.delete(home)
+    this.#queued.delete(home)
+    try {
+      home.tenant?.store.close()
+    } catch {
+      // The file is left as it is; the error that halted the tenant is the one to tell.
+    }
+    home.tenant = undefined
+    const { attempt, queue } = home
+    home.attempt = undefined
+    home.queue = []
+    this.#flying.delete(home)
+    const requests = attempt ? [...attempt.requests, ...attempt.quiet.map(({ request }) => request), ...queue] : queue
+    for (const request of requests) this.#refuse(request, request.inDoubt ? unknownOutcome(request, error) : error)
+    for (const read of [...this.#waiting]) if (read.tenant === home.name) this.#serve(read, error)
+  }
+
+  // --- Tenants ------------------------------------------------------------------------------------------------------
+
+  #home(name: string): Home {
+    let home = this.#homes.get(name)
+    if (!home) {
+      home = {
+        name,
+        tenant: undefined,
+        status: 'closed',
+        checked: false,
+        error: undefined,
+        queue: [],
+        attempt: undefined,
+        pending: [],
+        notBefore: 0,
+        behind: false,
+        used: 0,
+        version: 0,
+        winner: undefined,
+      }
+      this.#homes.set(name, home)
+    }
+    return home
+  }
+
+  #openHome(home: Home): void {
+    if (this.#state.log === null) return
+    try {
+      const store = this.#options.open(home.name)
+      home.tenant = new Tenant(this.#options.app, home.name, store, this.#state.log)
+      home.version = store.standing.version
+      home.used = this.#now
+      this.#open.add(home)
+      // A database that is new, in a run that has seen the log from its beginning, cannot have missed anything.
+      home.checked ||= store.standing.position === 0 && this.#startedAt === 0
+      home.status = home.checked ? 'open' : 'checking'
+      if (!home.checked) this.#out.push({ do: 'catch-up', tenant: home.name, store, upTo: Math.max(this.#cursor, store.standing.position) })
+    } catch (error) {
+      this.#halt(home, asEngineError(error, 'data-unusable'))
+    }
+  }
+
+  #caughtUp({ tenant: name, shard, records, last }: Extract<Input, { type: 'caught-up' }>): void {
+    const home = this.#home(name)
+    let state = shard
+    for (const stored of records) {
+      if (home.status !== 'checking') return
+      const record = decode(stored.value)
+      if (record.kind === 'foreign') continue
+      if (record.kind === 'data') {
+        if (record.tenant === name && stored.tenant === name && record.log === state.log) this.#foldInto(home, state, stored, record)
+      } else {
+        const next = control(state, record)
+        if (typeof next !== 'string') state = next
+      }
+    }
+    if (last && home.status === 'checking') {
+      home.status = 'open'
+      home.checked = true
+      const pending = home.pending
+      home.pending = []
+      for (const { stored, record } of pending) if (home.tenant) this.#foldInto(home, this.#state, stored, record)
+      if (home.queue.length > 0) this.#queued.add(home)
+    }
+    this.#endOfFold()
+  }
+
+  #misplaced(name: string, error: EngineError | 'rebuild'): void {
+    const home = this.#home(name)
+    if (error !== 'rebuild') return this.#halt(home, error)
+    home.tenant?.close()
+    this.#open.delete(home)
+    home.tenant = undefined
+    home.status = 'closed'
+    home.version = 0
+    this.#options.discard(name)
+    this.#openHome(home)
+  }
+
+  /** Closes the tenants that were idle longest, as many as are too many. */
+  #evict(): void {
+    const max = this.#options.maxOpen ?? 64
+    if (this.#open.size <= max) return
+    const idle = [...this.#open].filter(home => home.status === 'open' && !home.attempt && home.queue.length === 0)
+    idle.sort((a, b) => a.used - b.used)
+    for (const home of idle.slice(0, this.#open.size - Math.ceil(max * 0.75))) {
+      if (!this.#commit(home)) continue
+      home.tenant?.close()
+      home.tenant = undefined
+      home.status = 'closed'
+      this.#open.delete(home)
+    }
+  }
+
+  // --- Reads --------------------------------------------------------------------------------------------------------
+
+  #read(read: Read): void {
+    if (read.level === 'linearizable') this.#newReads.push(read)
+    else this.#readyWhenOpen(read)
+  }
+
+  #readyWhenOpen(read: Read): void {
+    if (read.done) return
+    this.#waiting.push(read)
+    const home = this.#home(read.tenant)
+    if (home.status === 'closed') this.#openHome(home)
+    this.#serveWaiting()
+  }
+
+  #serveWaiting(): void {
+    for (let index = 0; index < this.#waiting.length; ) {
+      const read = this.#waiting[index]!
+      const home = this.#home(read.tenant)
+      const enough = typeof read.level !== 'object' || home.version >= read.level.version
+      if (read.done) this.#waiting.splice(index, 1)
+      else if (home.error || (enough && home.status === 'open')) this.#serve(read, home.error)
+      else index++
+    }
+  }
+
+  #serve(read: Read, error: EngineError | undefined): void {
+    const index = this.#waiting.indexOf(read)
+    if (index >= 0) this.#waiting.splice(index, 1)
+    if (read.done) return
+    read.done = true
+    this.#out.push({ do: 'ready', read, ...(error ? { error } : {}) })
+  }
+
+  /**
+   * A fresh look at the end of the log, for reads and for rejections that shall not be recorded. It serves only those that began before it
+   * was sent. Where the log's own word is no evidence, a barrier is sent and read back instead.
+   */
+  #lookNow(): void {
+    const { freshHead } = this.#options
+    const attempts = this.#quietAttempts
+    const reads = this.#newReads
+    const doubtful = this.#doubtful
+    if (reads.length === 0 && attempts.length === 0 && doubtful.length === 0) return
+    const key = ++this.#sequence
+    if (freshHead && (reads.length > 0 || attempts.length > 0)) {
+      this.#looks.set(key, { reads, attempts, target: undefined })
+      this.#newReads = []
+      this.#quietAttempts = []
+      this.#out.push({ do: 'look', look: key })
+    }
+    if (doubtful.length === 0 && freshHead) return
+    if (this.#state.log === null) return
+    const nonce = `${this.#options.me}/${key}`
+    this.#barriers.set(nonce, { reads: this.#newReads, attempts: [...this.#quietAttempts, ...doubtful] })
+    this.#newReads = []
+    this.#quietAttempts = []
+    this.#doubtful = []
+    const append = ++this.#sequence
+    this.#appends.set(append, { barrier: nonce })
+    const value = encodeControl({ kind: 'barrier', log: this.#state.log, time: this.#time, nonce })
+    this.#out.push({ do: 'append', append, records: [{ value, tenant: null, time: this.#time, barrier: true }] })
+  }
+
+  #looked(key: number, head: Position): void {
+    const look = this.#looks.get(key)
+    if (!look) return
+    look.target = head
+    if (head > this.#cursor) this.#out.push({ do: 'read-on' })
+    this.#endOfFold()
+  }
+
+  /** A batch without a record: its answers stand if nothing was folded in between. */
+  #quietDone(attempt: Attempt): void {
+    const { home } = attempt
+    if (home.attempt !== attempt) return
+    this.#land(attempt)
+    if (attempt.intact) for (const { request, reply } of attempt.quiet) this.#reply(request, reply)
+    else this.#again(attempt, false)
+  }
+
+  /** Everything that was sent before this barrier has been read, or is not there. */
+  #settleBarrier(nonce: string): void {
+    const barrier = this.#barriers.get(nonce)
+    if (!barrier) return
+    this.#barriers.delete(nonce)
+    for (const read of barrier.reads) this.#readyWhenOpen(read)
+    for (const attempt of barrier.attempts) {
+      if (attempt.home.attempt !== attempt) continue
+      if (attempt.value === undefined) this.#quietDone(attempt)
+      else {
+        // Not there. Should it arrive yet, the same ids cannot win twice: they stay in doubt, and are sent again.
+        this.#land(attempt)
+        this.#again(attempt, false)
+      }
+    }
+  }
+
+  #lostBarrier(nonce: string, answer: Appended): void {
+    const barrier = this.#barriers.get(nonce)
+    this.#barriers.delete(nonce)
+    if (!barrier) return
+    this.#noteFatal(answer)
+    this.#newReads.push(...barrier.reads)
+    for (const attempt of barrier.attempts) (attempt.value === undefined ? this.#quietAttempts : this.#doubtful).push(attempt)
+  }
+
+  // --- Leadership ---------------------------------------------------------------------------------------------------
+
+  /** Campaigns where nobody reigns, or nobody that lives; hands over when stopping. */
+  #reign(): void {
+    if (!this.#live || this.#failure || this.#state.log === null || this.#state.sealed) return
+    if (this.#campaign && this.#now - this.#campaign.since < CAMPAIGN_PATIENCE) return
+    const { me, strategy, address } = this.#options
+    const { term } = this.#state
+    if (this.#stopping) {
+      if (term.owner === me && !this.#busy()) this.#propose(term.number + 1, null, null)
+      return
+    }
+    if (term.owner === me) return
+    const role = this.#role()
+    if (role.may !== 'wait' || this.#now < this.#retryCampaignAt) return
+    if (role.campaign === 'end' && this.#queued.size === 0) return
+    this.#retryCampaignAt = this.#now + this.#options.random() * 50
+    if (role.campaign === 'claim' && strategy.reigns) this.#propose(term.number + 1, me, address)
+    else this.#propose(term.number + 1, null, null)
+  }
+
+  #propose(number: number, owner: string | null, address: string | null): void {
+    const value = encodeControl({ kind: 'term', log: this.#state.log!, time: this.#time, number, owner, address })
+    const append = ++this.#sequence
+    this.#campaign = { number, since: this.#now, value }
+    this.#appends.set(append, { campaign: number })
+    this.#out.push({ do: 'append', append, records: [{ value, tenant: null, time: this.#time }] })
+  }
+
+  #forwardAll(address: string): void {
+    for (const home of this.#queued) {
+      if (home.attempt) continue
+      const { queue } = home
+      home.queue = []
+      for (const request of queue) {
+        if (request.done) continue
+        if (request.forwarded) {
+          this.#refuse(request, new EngineError('not-leader', 'this replica does not lead any more; nothing was written', { id: request.id }))
+          continue
+        }
+        this.#forwarded.add(request)
+        this.#out.push({ do: 'forward', request, address })
+      }
+      this.#queued.delete(home)
+    }
+  }
+
+  #wasForwarded(request: Request, reply: Extract<Input, { type: 'forwarded' }>['reply']): void {
+    this.#forwarded.delete(request)
+    if (request.done) return
+    if (reply === 'answered') {
+      request.done = true
+      return
+    }
+    const home = this.#home(request.tenant)
+    // Where it was sent and no answer came, it may have been written.
+    if (reply === 'lost') request.inDoubt = true
+    if (reply !== 'unreachable') request.fresh = false
+    home.notBefore = this.#now + 5 + this.#options.random() * 20
+    home.queue.push(request)
+    this.#queued.add(home)
+  }
+
+  // --- Ends ---------------------------------------------------------------------------------------------------------
+
+  #reply(request: Request, reply: Reply): void {
+    if (request.done) return
+    request.done = true
+    this.#out.push({ do: 'reply', request, reply })
+  }
+
+  #refuse(request: Request, error: EngineError): void {
+    const own = error.id === request.id ? error : new EngineError(error.code, error.message, { id: request.id, details: error.details, cause: error })
+    this.#reply(request, { kind: 'failed', error: own })
+  }
+
+  /** @returns false: the request was answered */
+  #fail(request: Request, error: unknown): false {
+    this.#refuse(request, asEngineError(error, 'projection-failed', request))
+    return false
+  }
+
+  #refuseAll(error: EngineError): void {
+    for (const home of this.#queued) {
+      const { queue } = home
+      home.queue = []
+      for (const request of queue) this.#refuse(request, request.inDoubt ? unknownOutcome(request, error) : error)
+    }
+    this.#queued.clear()
+  }
+
+  /** Deadlines. Those whose record may be in the log hear so. */
+  #sweep(): void {
+    const now = this.#now
+    const late = (request: Request) => !request.done && request.deadline <= now
+    for (const home of this.#queued) {
+      for (const request of home.queue) if (late(request)) this.#refuse(request, this.#lateError(request, false))
+      if (home.queue.some(request => request.done)) home.queue = home.queue.filter(request => !request.done)
+      if (home.queue.length === 0) this.#queued.delete(home)
+    }
+    for (const { attempt } of this.#flying) {
+      for (const request of attempt?.requests ?? []) if (late(request)) this.#refuse(request, this.#lateError(request, true))
+      for (const { request } of attempt?.quiet ?? []) if (late(request)) this.#refuse(request, this.#lateError(request, false))
+    }
+    for (const request of this.#forwarded) if (late(request)) this.#refuse(request, this.#lateError(request, true))
+    for (const read of [...this.#waiting, ...this.#newReads]) if (read.deadline <= now) this.#serve(read, notReady(read))
+    for (const look of this.#looks.values()) for (const read of look.reads) if (read.deadline <= now) this.#serve(read, notReady(read))
+    for (const { reads } of this.#barriers.values()) for (const read of reads) if (read.deadline <= now) this.#serve(read, notReady(read))
+  }
+
+  #lateError(request: Request, sent: boolean): EngineError {
+    const { id } = request
+    if (sent || request.inDoubt) return unknownOutcome(request)
+    if (this.#role().may !== 'write') return new EngineError('not-leader', 'no leader could be reached before the deadline; nothing was written', { id })
+    if (!this.#live) return new EngineError('not-ready', 'the replica was still reading the log when the deadline passed; nothing was written', { id })
+    return new EngineError('timeout', 'the deadline passed before anything was written', { id })
+  }
+
+  #abandon(item: Request | Read, error: EngineError): void {
+    if ('level' in item) this.#serve(item, error)
+    else this.#refuse(item, error)
+  }
+
+  #end(): void {
+    const error = new EngineError('closed', 'the replica was closed before this could be done')
+    for (const request of this.#forwarded) this.#refuse(request, unknownOutcome(request, error))
+    for (const { attempt } of this.#flying) {
+      for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
+      for (const { request } of attempt?.quiet ?? []) this.#refuse(request, error)
+    }
+    this.#refuseAll(error)
+    for (const read of [...this.#waiting, ...this.#newReads]) this.#serve(read, error)
+    for (const { reads } of [...this.#looks.values(), ...this.#barriers.values()]) for (const read of reads) this.#serve(read, error)
+  }
+
+  #busy(): boolean {
+    if (this.#forwarded.size > 0 || this.#flying.size > 0) return true
+    for (const home of this.#queued) if (home.queue.some(request => !request.done)) return true
+    return false
+  }
+
+  #checkDrained(): void {
+    if (this.#drained || this.#busy()) return
+    if (this.reigning && !this.#failure && this.#live) return this.#reign()
+    this.#drained = true
+    this.#out.push({ do: 'drained' })
+  }
+}
+
+function notReady(read: Read): EngineError {
+  const what = typeof read.level === 'object' ? `version ${read.level.version} of tenant ${read.tenant}` : `the head of the log for tenant ${read.tenant}`
+  return new EngineError('not-ready', `the replica did not reach ${what} before the deadline`)
+}
+
+function expired(id: string): EngineError {
+  return new EngineError('expired', 'the command id is older than what this log still remembers; nothing was written. Use a new id if it never ran', { id })
+}
+
+function unknownOutcome(request: Request, cause?: EngineError): EngineError {
+  const why = cause ? ` (${cause.message})` : ''
+  return new EngineError('outcome-unknown', `no answer came in time, and the command may have been written${why}. Ask again under the same id`, {
+    id: request.id,
+    ...(cause ? { cause } : {}),
+  })
+}
+
+function asEngineError(error: unknown, code: 'decide-failed' | 'projection-failed' | 'halted' | 'data-unusable', request?: Request): EngineError {
+  const extras = { ...(request ? { id: request.id } : {}), cause: error }
+  if (error instanceof EngineError) {
+    return request && error.id !== request.id ? new EngineError(error.code, error.message, { ...extras, details: error.details }) : error
+  }
+  const message = error instanceof Error ? error.message : String(error)
+  return new EngineError(code, request ? `${request.command}: ${message}` : message, extras)
+}
