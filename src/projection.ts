@@ -8,7 +8,7 @@ import type { IdEntry, Standing, Store } from './database.ts'
 import { project } from './decide.ts'
 import { EngineError } from './errors.ts'
 import type { Position } from './log.ts'
-import { type DataRecord, type Decision, type RecordedEvent, sha256 } from './record.ts'
+import { type DataRecord, type Decision, type RecordedEvent, recordHash } from './record.ts'
 
 export interface Folded {
   readonly verdicts: readonly Verdict[]
@@ -117,7 +117,7 @@ export class Tenant {
   /** Commits what was followed. */
   commit(): void {
     if (this.#transaction !== 'following') return
-    this.#standing = { ...this.#standing, recordHash: this.#last === undefined ? this.#standing.recordHash : sha256(this.#last) }
+    this.#standing = { ...this.#standing, recordHash: this.#last === undefined ? this.#standing.recordHash : recordHash(this.#last) }
     this.#transaction = 'none'
     this.store.commit(this.#standing)
   }

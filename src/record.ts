@@ -125,6 +125,15 @@ export const MAX_DEPTH = 100
 export const sha256 = (value: string | Uint8Array): string => hash('sha256', value, 'base64url')
 
 /**
+ * Tells a record from any other that may stand at its place: its length and its first KiB, with the envelope (base and digest there) and the
+ * first command ids. What it says is guarded by the digest; this is looked at only when a database is opened.
+ */
+export function recordHash(value: string | Uint8Array): string {
+  const head = value.slice(0, 1_024)
+  return sha256(typeof head === 'string' ? `${value.length}\n${head}` : Buffer.concat([Buffer.from(`${value.length}\n`), head]))
+}
+
+/**
  * What a repeated command id is compared by: two inputs that are the same JSON, in whatever order of keys, have the same hash.
  * @throws what JSON.stringify throws
  */
@@ -132,19 +141,28 @@ export const inputHash = (command: string, input: unknown): string => sha256(`[$
 
 // --- Encode ---------------------------------------------------------------------------------------------------------------------
 
-/** One decision, as `encodeRecord` wants it: encoded once, when it was decided, so that its size is known before the batch is closed. */
-export const encodeDecision = ({ id, command, hash, reads, writes, events, result, rejection, meta }: Decision): string =>
-  JSON.stringify({
-    id,
-    command,
-    hash,
-    reads,
-    writes,
-    events: events.map(({ type, schema, data, tags }) => ({ type, schema, data, tags: tags?.length ? tags : undefined })),
-    result,
-    rejection,
-    meta: meta && Object.keys(meta).length > 0 ? meta : undefined,
-  })
+/**
+ * One decision, as `encodeRecord` wants it: encoded once, when it was decided, so that its size is known before the batch is closed. Left out:
+ * writes that are the reads, schema version 1, and whatever is empty. (Names and hashes hold nothing that JSON escapes.)
+ */
+export function encodeDecision({ id, command, hash, reads, writes, events, result, rejection, meta }: Decision): string {
+  let text = `{"id":${JSON.stringify(id)},"command":"${command}","hash":"${hash}","reads":${JSON.stringify(reads)}`
+  if (writes !== reads) text += `,"writes":${JSON.stringify(writes)}`
+  text += ',"events":['
+  for (let i = 0; i < events.length; i++) {
+    const { type, schema, data, tags } = events[i]!
+    text += `${i === 0 ? '' : ','}{"type":"${type}"`
+    if (schema !== 1) text += `,"schema":${schema}`
+    text += `,"data":${JSON.stringify(data)}`
+    if (tags?.length) text += `,"tags":${JSON.stringify(tags)}`
+    text += '}'
+  }
+  text += ']'
+  if (result !== undefined) text += `,"result":${JSON.stringify(result)}`
+  if (rejection !== undefined) text += `,"rejection":${JSON.stringify(rejection)}`
+  if (meta && Object.keys(meta).length > 0) text += `,"meta":${JSON.stringify(meta)}`
+  return `${text}}`
+}
 
 export function encodeRecord(head: RecordHead, decisions: readonly string[]): string {
   const { log, rules, term, release, tenant, base, digest, time } = head
@@ -225,7 +243,7 @@ function readData(members: Members): DataRecord | string {
 
 function readDecision(members: unknown): Decision | string {
   if (!isObject(members)) return ''
-  const { id, command, hash, reads, writes, result, rejection } = members
+  const { id, command, hash, reads, writes = reads, result, rejection } = members
   if (!isId(id)) return '.id'
   if (!isName(command)) return '.command'
   if (!isSha256(hash)) return '.hash'
@@ -261,7 +279,7 @@ function readDecision(members: unknown): Decision | string {
 
 function readEvent(members: unknown): RecordedEvent | string {
   if (!isObject(members)) return ''
-  const { type, schema, data, tags } = members
+  const { type, schema = 1, data, tags } = members
   if (!isName(type)) return '.type'
   if (!isCount(schema, 1)) return '.schema'
   if (!isJson(data)) return '.data'

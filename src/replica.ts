@@ -13,7 +13,7 @@ import { EngineError } from './errors.ts'
 import { isId, isTenant, uuidv7 } from './ids.ts'
 import { logPath, openLog } from './log/open.ts'
 import type { Chunk, Log, Position } from './log.ts'
-import { type Decision, decode, encodeControl, inputHash, MAX_RECORD_BYTES, type RecordedEvent, sha256 } from './record.ts'
+import { type Decision, decode, encodeControl, inputHash, MAX_RECORD_BYTES, type RecordedEvent, recordHash } from './record.ts'
 import { DataDirectory, discardDatabase, socketPath } from './replica/data.ts'
 import { Link, LinkError, LinkServer } from './replica/link.ts'
 import { digestAt, type ReplayProgress, records, replay, shardAt, type Until } from './replica/replay.ts'
@@ -448,7 +448,7 @@ class Engine {
         this.#reply(output.request as Pending, output.reply)
         return
       case 'forward':
-        void this.#forward(output.request as Pending, output.address)
+        void this.#forward(output.request as Pending, output.address, output.term)
         return
       case 'ready':
         if (output.error) (output.read as PendingRead).reject(output.error)
@@ -538,7 +538,7 @@ class Engine {
       if (standing.position > 0) {
         const { records: found } = await this.#log.read(standing.position - 1, { tenant, upTo: standing.position })
         const last = found.find(({ position }) => position === standing.position)
-        if (!last || sha256(last.value) !== standing.recordHash) return await this.#misplaced(tenant, store)
+        if (!last || recordHash(last.value) !== standing.recordHash) return await this.#misplaced(tenant, store)
       }
       let shard = await shardAt(this.#log, standing.position)
       for (let after = standing.position; ; ) {
@@ -684,13 +684,12 @@ class Engine {
     return record?.kind === 'data' ? record.decisions.find(decision => decision.id === id) : undefined
   }
 
-  async #forward(request: Pending, address: string): Promise<void> {
+  async #forward(request: Pending, address: string, term: number): Promise<void> {
     const timeout = request.deadline - performance.now()
     try {
       const params = { command: request.command, input: request.input, id: request.id, tenant: request.tenant, timeout: Math.max(1, timeout) }
-      request.inDoubt = true
       const answer = (await this.#linkTo(address, params)) as { token?: string }
-      this.#feed({ type: 'forwarded', request, reply: 'answered' })
+      this.#feed({ type: 'forwarded', request, term, reply: 'answered' })
       // Whoever was told sees it here, too.
       const version = versionOf(answer.token ?? '', request.tenant)
       if (version !== undefined) await this.#reach(request.tenant, { version }, request.deadline).catch(() => {})
@@ -698,12 +697,9 @@ class Engine {
     } catch (error) {
       if (error instanceof EngineError) {
         // The leader was none any more, or is closing: nothing was written, and the next one is asked.
-        if (error.code === 'not-leader' || error.code === 'closed') this.#feed({ type: 'forwarded', request, reply: 'refused' })
-        else {
-          this.#feed({ type: 'forwarded', request, reply: 'answered' })
-          request.reject(error)
-        }
-      } else this.#feed({ type: 'forwarded', request, reply: error instanceof LinkError ? error.kind : 'lost' })
+        if (error.code === 'not-leader' || error.code === 'closed') this.#feed({ type: 'forwarded', request, term, reply: 'refused' })
+        else this.#feed({ type: 'forwarded', request, term, reply: 'failed', error })
+      } else this.#feed({ type: 'forwarded', request, term, reply: error instanceof LinkError ? error.kind : 'lost' })
     }
   }
 

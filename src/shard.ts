@@ -42,7 +42,7 @@ export interface Request {
   fresh: boolean
   /** Answered; whatever still comes for it is dropped. */
   done: boolean
-  /** It may have been written, or reached a leader: an end without an answer is `outcome-unknown`. */
+  /** An attempt that is over may yet turn out to have been written: an end without an answer is `outcome-unknown`. */
   inDoubt: boolean
   conflicts: number
 }
@@ -74,7 +74,9 @@ export type Input =
   | { readonly type: 'appended'; readonly append: number; readonly answers: readonly Appended[] }
   | { readonly type: 'looked'; readonly look: number; readonly head: Position }
   | { readonly type: 'beats'; readonly beats: ReadonlyMap<string, number> }
-  | { readonly type: 'forwarded'; readonly request: Request; readonly reply: 'unreachable' | 'lost' | 'refused' | 'answered' }
+  /** What became of a request that was passed on in this term. `failed`: with an error that is the answer. */
+  | { readonly type: 'forwarded'; readonly request: Request; readonly term: number; readonly reply: 'unreachable' | 'lost' | 'refused' | 'answered' }
+  | { readonly type: 'forwarded'; readonly request: Request; readonly term: number; readonly reply: 'failed'; readonly error: EngineError }
   | { readonly type: 'caught-up'; readonly tenant: string; readonly shard: ShardState; readonly records: readonly Stored[]; readonly last: boolean }
   | { readonly type: 'misplaced'; readonly tenant: string; readonly error: EngineError | 'rebuild' }
   | { readonly type: 'stop' }
@@ -87,7 +89,7 @@ export type Output =
   /** Something stands behind the cursor: read it now. */
   | { readonly do: 'read-on' }
   | { readonly do: 'reply'; readonly request: Request; readonly reply: Reply }
-  | { readonly do: 'forward'; readonly request: Request; readonly address: string }
+  | { readonly do: 'forward'; readonly request: Request; readonly address: string; readonly term: number }
   | { readonly do: 'ready'; readonly read: Read; readonly error?: EngineError }
   /** A tenant's database was opened for the first time: check its place in the log and bring it up to `upTo`. */
   | { readonly do: 'catch-up'; readonly tenant: string; readonly store: Store; readonly upTo: Position }
@@ -182,7 +184,8 @@ export class Shard {
   /** Barriers on their way, by nonce: what is settled when they are read back. */
   readonly #barriers = new Map<string, { reads: Read[]; attempts: Attempt[] }>()
   readonly #looks = new Map<number, Look>()
-  readonly #forwarded = new Set<Request>()
+  /** Passed on and not yet answered: in which term, and whether it was in doubt before. */
+  readonly #forwarded = new Map<Request, { readonly term: number; readonly inDoubt: boolean }>()
   readonly #waiting: Read[] = []
   readonly #types: Set<string>
   readonly #startedAt: Position
@@ -309,7 +312,7 @@ export class Shard {
         this.#looked(input.look, input.head)
         break
       case 'forwarded':
-        this.#wasForwarded(input.request, input.reply)
+        this.#wasForwarded(input)
         break
       case 'abandon':
         this.#abandon(input.item, input.error)
@@ -373,7 +376,7 @@ export class Shard {
     if (this.#state.sealed) return this.#refuseAll(new EngineError('log-sealed', 'this log was sealed: it goes on in its copy. Open that one'))
     const role = this.#role()
     if (role.may === 'wait') return this.#reign()
-    if (role.may === 'forward') return this.#forwardAll(role.address)
+    if (role.may === 'forward') return this.#forwardAll(role.address, this.#state.term.number)
     const attempts: Attempt[] = []
     let decisions = 0
     for (const home of this.#queued) {
@@ -546,7 +549,6 @@ export class Shard {
       if (attempt.home.attempt !== attempt) continue
       switch (answer.status) {
         case 'written':
-          for (const request of attempt.requests) request.inDoubt = true
           if (answer.previous === this.#cursor) this.#take({ position: answer.position, value: attempt.value!, tenant: attempt.record.tenant })
           else behind = true
           break
@@ -628,6 +630,7 @@ export class Shard {
       this.#campaign = undefined
     }
     if (record.kind === 'term' || record.kind === 'seal') {
+      this.#recallForwarded()
       for (const home of this.#homes.values()) if (home.queue.length > 0) this.#queued.add(home)
       this.#reign()
     }
@@ -683,8 +686,7 @@ export class Shard {
       if (verdict === 'accepted') this.#reply(request, { kind: 'decided', decision: record.decisions[index]!, version: folded.versions[index]! })
       else if (verdict === 'expired') this.#refuse(request, expired(request.id))
       else {
-        // A duplicate is found in the id table when it is its turn again. Where its attempt is known to have had no effect, nothing is in doubt.
-        if (verdict !== 'duplicate') request.inDoubt = false
+        // A duplicate is found in the id table when it is its turn again.
         request.fresh = false
         if (verdict === 'conflict' || verdict === 'too-old') request.conflicts++
         again.push(request)
@@ -791,8 +793,9 @@ export class Shard {
     home.attempt = undefined
     home.queue = []
     this.#flying.delete(home)
-    const requests = attempt ? [...attempt.requests, ...attempt.quiet.map(({ request }) => request), ...queue] : queue
-    for (const request of requests) this.#refuse(request, request.inDoubt ? unknownOutcome(request, error) : error)
+    for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
+    for (const { request } of attempt?.quiet ?? []) this.#refuse(request, error)
+    for (const request of queue) this.#refuse(request, error)
     for (const read of [...this.#waiting]) if (read.tenant === home.name) this.#serve(read, error)
   }
 
@@ -1026,7 +1029,7 @@ export class Shard {
     this.#out.push({ do: 'append', append, records: [{ value, tenant: null, time: this.#time }] })
   }
 
-  #forwardAll(address: string): void {
+  #forwardAll(address: string, term: number): void {
     for (const home of this.#queued) {
       if (home.attempt) continue
       const { queue } = home
@@ -1037,27 +1040,51 @@ export class Shard {
           this.#refuse(request, new EngineError('not-leader', 'this replica does not lead any more; nothing was written', { id: request.id }))
           continue
         }
-        this.#forwarded.add(request)
-        this.#out.push({ do: 'forward', request, address })
+        this.#forwarded.set(request, { term, inDoubt: request.inDoubt })
+        // Until the leader says otherwise.
+        request.inDoubt = true
+        this.#out.push({ do: 'forward', request, address, term })
       }
       this.#queued.delete(home)
     }
   }
 
-  #wasForwarded(request: Request, reply: Extract<Input, { type: 'forwarded' }>['reply']): void {
-    this.#forwarded.delete(request)
-    if (request.done) return
+  #wasForwarded(input: Extract<Input, { type: 'forwarded' }>): void {
+    const { request, term, reply } = input
+    const sent = this.#forwarded.get(request)
+    // An answer is an answer, also one that was no longer waited for.
     if (reply === 'answered') {
+      this.#forwarded.delete(request)
       request.done = true
       return
     }
-    const home = this.#home(request.tenant)
+    if (sent?.term !== term) return
+    this.#forwarded.delete(request)
+    if (request.done) return
+    if (reply === 'failed') {
+      request.inDoubt = sent.inDoubt
+      return this.#refuse(request, input.error)
+    }
     // Where it was sent and no answer came, it may have been written.
-    if (reply === 'lost') request.inDoubt = true
-    if (reply !== 'unreachable') request.fresh = false
+    if (reply === 'unreachable') request.inDoubt = sent.inDoubt
+    else request.fresh = false
+    const home = this.#home(request.tenant)
     home.notBefore = this.#now + 5 + this.#options.random() * 20
     home.queue.push(request)
     this.#queued.add(home)
+  }
+
+  /** The term has changed: a former leader that is stopped, or cut off, would leave its callers without an answer until their deadline. */
+  #recallForwarded(): void {
+    for (const [request, { term }] of this.#forwarded) {
+      if (term === this.#state.term.number) continue
+      this.#forwarded.delete(request)
+      if (request.done) continue
+      request.fresh = false
+      const home = this.#home(request.tenant)
+      home.queue.push(request)
+      this.#queued.add(home)
+    }
   }
 
   // --- Ends ---------------------------------------------------------------------------------------------------------
@@ -1065,7 +1092,10 @@ export class Shard {
   #reply(request: Request, reply: Reply): void {
     if (request.done) return
     request.done = true
-    this.#out.push({ do: 'reply', request, reply })
+    // Whatever an error says of "nothing", it does not speak of earlier attempts.
+    if (reply.kind === 'failed' && request.inDoubt && !speaksOfDoubt.has(reply.error.code)) {
+      this.#out.push({ do: 'reply', request, reply: { kind: 'failed', error: unknownOutcome(request, reply.error) } })
+    } else this.#out.push({ do: 'reply', request, reply })
   }
 
   #refuse(request: Request, error: EngineError): void {
@@ -1083,7 +1113,7 @@ export class Shard {
     for (const home of this.#queued) {
       const { queue } = home
       home.queue = []
-      for (const request of queue) this.#refuse(request, request.inDoubt ? unknownOutcome(request, error) : error)
+      for (const request of queue) this.#refuse(request, error)
     }
     this.#queued.clear()
   }
@@ -1101,7 +1131,10 @@ export class Shard {
       for (const request of attempt?.requests ?? []) if (late(request)) this.#refuse(request, this.#lateError(request, true))
       for (const { request } of attempt?.quiet ?? []) if (late(request)) this.#refuse(request, this.#lateError(request, false))
     }
-    for (const request of this.#forwarded) if (late(request)) this.#refuse(request, this.#lateError(request, true))
+    for (const request of this.#forwarded.keys()) {
+      if (late(request)) this.#refuse(request, this.#lateError(request, true))
+      if (request.done) this.#forwarded.delete(request)
+    }
     for (const read of [...this.#waiting, ...this.#newReads]) if (read.deadline <= now) this.#serve(read, notReady(read))
     for (const look of this.#looks.values()) for (const read of look.reads) if (read.deadline <= now) this.#serve(read, notReady(read))
     for (const { reads } of this.#barriers.values()) for (const read of reads) if (read.deadline <= now) this.#serve(read, notReady(read))
@@ -1109,7 +1142,7 @@ export class Shard {
 
   #lateError(request: Request, sent: boolean): EngineError {
     const { id } = request
-    if (sent || request.inDoubt) return unknownOutcome(request)
+    if (sent) return unknownOutcome(request)
     if (this.#role().may !== 'write') return new EngineError('not-leader', 'no leader could be reached before the deadline; nothing was written', { id })
     if (!this.#live) return new EngineError('not-ready', 'the replica was still reading the log when the deadline passed; nothing was written', { id })
     return new EngineError('timeout', 'the deadline passed before anything was written', { id })
@@ -1122,7 +1155,7 @@ export class Shard {
 
   #end(): void {
     const error = new EngineError('closed', 'the replica was closed before this could be done')
-    for (const request of this.#forwarded) this.#refuse(request, unknownOutcome(request, error))
+    for (const request of this.#forwarded.keys()) this.#refuse(request, unknownOutcome(request, error))
     for (const { attempt } of this.#flying) {
       for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
       for (const { request } of attempt?.quiet ?? []) this.#refuse(request, error)
@@ -1146,6 +1179,8 @@ export class Shard {
   }
 }
 
+const speaksOfDoubt: ReadonlySet<string> = new Set(['outcome-unknown', 'aborted'])
+
 function notReady(read: Read): EngineError {
   const what = typeof read.level === 'object' ? `version ${read.level.version} of tenant ${read.tenant}` : `the head of the log for tenant ${read.tenant}`
   return new EngineError('not-ready', `the replica did not reach ${what} before the deadline`)
@@ -1156,8 +1191,8 @@ function expired(id: string): EngineError {
 }
 
 function unknownOutcome(request: Request, cause?: EngineError): EngineError {
-  const why = cause ? ` (${cause.message})` : ''
-  return new EngineError('outcome-unknown', `no answer came in time, and the command may have been written${why}. Ask again under the same id`, {
+  const why = cause ? `the command may have been written, and its answer cannot be had now: ${cause.message}` : 'no answer came in time, and the command may have been written'
+  return new EngineError('outcome-unknown', `${why}. Ask again under the same id`, {
     id: request.id,
     ...(cause ? { cause } : {}),
   })

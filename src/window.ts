@@ -18,9 +18,13 @@ export class Window {
   /** In order of `end`; those before `#first` were evicted. */
   #entries: WindowEntry[] = []
   #first = 0
-  /** By tag: the end of the last record that wrote it. */
+  /**
+   * By tag: the end of the last record that wrote it, for the entries before `#indexed`. The others are entered when a verdict asks: a writer
+   * whose decisions are never stale never does, and pays for no index.
+   */
   readonly #lastWrite = new Map<string, number>()
   #lastWriteToAll = 0
+  #indexed = 0
   #older: (() => readonly WindowEntry[]) | undefined
 
   /** @param older the entries before those that will be pushed, oldest first; asked once, when first needed, so that idle tenants cost little */
@@ -45,28 +49,36 @@ export class Window {
   /** Whether one of the tags, or everything, was written by a record that ended after `version`. */
   writtenAfter(version: number, tags: readonly string[]): boolean {
     this.#load()
+    this.#index()
     return this.#lastWriteToAll > version || tags.some(tag => (this.#lastWrite.get(tag) ?? 0) > version)
   }
 
   /** Adds the newest entry. */
   push(entry: WindowEntry): void {
     this.#entries.push(entry)
-    const { end, writes } = entry
-    if (writes === '*') this.#lastWriteToAll = end
-    else for (const tag of writes ?? []) this.#lastWrite.set(tag, end)
   }
 
   /** Drops what ended below `floor`. */
   evict(floor: number): void {
     for (let entry = this.#entries[this.#first]; entry && entry.end < floor; entry = this.#entries[++this.#first]) {
-      if (entry.writes === '*') continue
+      if (entry.writes === '*' || this.#first >= this.#indexed) continue
       for (const tag of entry.writes ?? []) if (this.#lastWrite.get(tag) === entry.end) this.#lastWrite.delete(tag)
     }
     // Evicted entries are let go in one sweep when they are the half: constant time per entry.
     if (this.#first > 64 && this.#first * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#first)
+      this.#indexed = Math.max(0, this.#indexed - this.#first)
       this.#first = 0
     }
+  }
+
+  #index(): void {
+    for (let i = Math.max(this.#first, this.#indexed); i < this.#entries.length; i++) {
+      const { end, writes } = this.#entries[i]!
+      if (writes === '*') this.#lastWriteToAll = end
+      else for (const tag of writes ?? []) this.#lastWrite.set(tag, end)
+    }
+    this.#indexed = this.#entries.length
   }
 
   #load(): void {
@@ -74,9 +86,8 @@ export class Window {
     const pushed = this.#entries.slice(this.#first)
     const older = this.#older()
     this.#older = undefined
-    this.#entries = []
+    this.#entries = [...older, ...pushed]
     this.#first = 0
-    for (const entry of older) this.push(entry)
-    for (const entry of pushed) this.push(entry)
+    this.#indexed = 0
   }
 }

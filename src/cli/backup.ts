@@ -1,6 +1,5 @@
 /** `mainstem backup` and `mainstem restore`. */
 import { existsSync } from 'node:fs'
-import { confirm, isCancel } from '@clack/prompts'
 import type { Command } from 'commander'
 import { EngineError } from '../errors.ts'
 import { backupLog, Restore, type RestorePlan, type TenantLoss } from '../log/backup.ts'
@@ -80,6 +79,7 @@ async function ask(cli: Cli, plan: RestorePlan, setting: string): Promise<void> 
     throw new CliError('usage', `nothing was changed: say --yes to restore ${setting}${lines.length > 0 ? `. ${lines.join('; ')}` : ''}`)
   }
   for (const line of lossLines(plan)) cli.out.note(line)
+  const { confirm, isCancel } = await import('@clack/prompts')
   const sure = await confirm({ message: `Restore ${setting}?`, initialValue: false, output: process.stderr })
   if (isCancel(sure) || !sure) throw new EngineError('aborted', 'nothing was changed')
 }

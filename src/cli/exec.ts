@@ -50,8 +50,10 @@ async function execute(cli: Cli, settings: Settings, command: string, input: unk
       return replica.execute(command, input, id, tenant)
     })
   } catch (error) {
-    const { code } = failureOf(error)
-    if (!sent || !(code === 'not-ready' || code === 'data-in-use' || code === 'aborted')) throw error
+    const failure = failureOf(error)
+    const { code } = failure
+    // What the replica itself said has the command's id; this is of the way there.
+    if (!sent || failure.id !== undefined || !(code === 'not-ready' || code === 'data-in-use' || code === 'aborted')) throw error
     const why = code === 'aborted' ? 'interrupted' : (error as Error).message
     const message = `${why}; the command may have been written. Ask again under the same id to know`
     throw new EngineError(code === 'aborted' ? code : 'outcome-unknown', message, { id: id!, cause: error })

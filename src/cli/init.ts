@@ -1,7 +1,6 @@
 /** `mainstem init`: a working app in an empty folder. */
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { basename, join, relative, resolve } from 'node:path'
-import { intro, isCancel, outro, text } from '@clack/prompts'
 import type { Command } from 'commander'
 import { EngineError } from '../errors.ts'
 import type { Cli } from './context.ts'
@@ -34,7 +33,7 @@ export function addInit(program: Command, cli: Cli): void {
     .addHelpText('after', examples('init seats', 'init . --name seats --yes'))
     .action(async (given: string | undefined, flags: InitFlags) => {
       const asks = !flags.yes && !cli.json && process.stdin.isTTY && process.stderr.isTTY
-      if (asks) intro('A new app', { output: process.stderr })
+      if (asks) (await import('@clack/prompts')).intro('A new app', { output: process.stderr })
       const folder = given ?? (asks ? await ask('Folder', './my-app', checkFolder) : '.')
       const refused = checkFolder(folder)
       if (refused !== undefined) throw new CliError('file', refused)
@@ -54,12 +53,16 @@ export function addInit(program: Command, cli: Cli): void {
         `npx mainstem exec reserve '{"seat":"A1","guest":"Ann"}'`,
       ]
       if (cli.json) cli.out.value({ folder: resolve(folder), name, files: templates.map(([file]) => file) })
-      else if (asks) outro(`${templates.length} files are there. Next:\n\n   ${next.join('\n   ')}\n`, { output: process.stderr })
+      else if (asks)
+        (await import('@clack/prompts')).outro(`${templates.length} files are there. Next:\n\n   ${next.join('\n   ')}\n`, {
+          output: process.stderr,
+        })
       else cli.out.line(`The app ${name} is in ${path === '' ? 'this folder' : path}. Next:\n  ${next.join('\n  ')}`)
     })
 }
 
 async function ask(message: string, initialValue: string, check: (value: string) => string | undefined): Promise<string> {
+  const { isCancel, text } = await import('@clack/prompts')
   const answer = await text({ message, initialValue, validate: value => check(value ?? ''), output: process.stderr })
   if (isCancel(answer)) throw new EngineError('aborted', 'nothing was written')
   return answer

@@ -69,16 +69,19 @@ function explain(error: unknown, file: string, shown: string): Error {
 }
 
 /** Node begins the stack with the place and the line itself, of TypeScript. */
-function frame(error: unknown): string {
-  const [place, line] = (error as Error).stack?.split('\n') ?? []
-  return place !== undefined && /:\d+$/.test(place) ? ` (${place}: ${line?.trim()})` : ''
-}
+const frame = (error: unknown) => placeIn((error as Error).stack ?? '')
 
 /** A module's syntax error does not say where it is; the checker does. */
 function checked(file: string): string {
   const { stderr } = spawnSync(process.execPath, ['--check', file], { encoding: 'utf8', timeout: 5_000 })
-  const [place, line] = stderr?.split('\n') ?? []
-  return place !== undefined && /:\d+$/.test(place) ? ` (${place}: ${line?.trim()})` : ''
+  return placeIn(stderr ?? '')
+}
+
+/** From 'FILE:LINE', then source, the last line of it above a caret. */
+function placeIn(text: string): string {
+  const [place, ...lines] = text.split('\n')
+  const caret = lines.findIndex(line => /^\s*\^+\s*$/.test(line))
+  return place !== undefined && /:\d+$/.test(place) && caret > 0 ? ` (${place}: ${lines[caret - 1]!.trim()})` : ''
 }
 
 /** The place in the user's code that it was thrown from. */

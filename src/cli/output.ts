@@ -89,8 +89,7 @@ function cell(value: unknown): string {
   return ArrayBuffer.isView(value) ? `x'${hex(value)}'` : printable(toJson(value))
 }
 
-const letters = new Intl.Segmenter()
-const width = (text: string) => (/^[ -~]*$/.test(text) ? text.length : [...letters.segment(text)].length)
+const width = (text: string) => (/^[ -~]*$/.test(text) ? text.length : [...new Intl.Segmenter().segment(text)].length)
 
 export interface Column {
   readonly key: string

@@ -41,7 +41,7 @@ try {
   process.on('message', (call: Call) => {
     run(replica, call).then(
       ok => {
-        say({ n: call.n, ok })
+        say({ n: call.n, ok: ok ?? null })
         if (call.what === 'close') process.disconnect()
       },
       (error: unknown) => say({ n: call.n, error: failure(error) }),
