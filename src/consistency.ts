@@ -52,6 +52,11 @@ export class Heartbeats {
     }
   }
 
+  /** This process itself did not run for so long, ms: nobody else may be blamed for that time. */
+  excuse(span: number): void {
+    for (const seen of this.#seen.values()) seen.since += span
+  }
+
   /** Whether `who` was heard of within `patience` ms. One never heard of is given the benefit of the doubt from the first question on. */
   lives(who: string, now: number, patience: number): boolean {
     let seen = this.#seen.get(who)

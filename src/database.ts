@@ -3,7 +3,7 @@
  * engine asks of a database; `database/` holds the kinds. Written by projections alone, thrown away and replayed at will.
  */
 import type { Verdict } from './accept.ts'
-import type { Json, Tags } from './record.ts'
+import type { Tags } from './record.ts'
 
 /** What an app declares: `sqlite('CREATE TABLE ...')`. DR, DW: the handles that decide and projections get. */
 export interface Database<DR = unknown, DW = unknown> {
@@ -30,15 +30,11 @@ export interface Standing {
   readonly generation: number
 }
 
-/** What the id table keeps of a decision, for ever (or until forgotten). */
+/** What the id table keeps of an accepted decision, for ever (or until forgotten): the record that holds its answer. */
 export interface IdEntry {
-  readonly hash: string
-  /** The tenant's version after the decision. */
+  readonly position: number
+  /** The tenant's version after that record. */
   readonly version: number
-  /** How many events it has: versions `version - events + 1` to `version`. */
-  readonly events: number
-  readonly result?: Json
-  readonly rejection?: { readonly code: string; readonly details?: Json }
 }
 
 /** One accepted record with events. `writes` only within the window, null beyond. */
@@ -68,8 +64,8 @@ export interface Store<DR = unknown, DW = unknown> {
   /** Sees only what was committed; opened when first used. */
   readonly queries: DR
   begin(): void
-  /** Enters an accepted decision's id. */
-  enterId(id: string, entry: IdEntry): void
+  /** Enters the ids of a record's accepted decisions, none of which is known. */
+  enterIds(ids: readonly string[], entry: IdEntry): void
   /** Enters an accepted record with events. */
   enterHistory(entry: HistoryEntry): void
   /** Moves the standing and commits. Throws (and nothing moved) when the stored version is not `standing.version`. */

@@ -53,6 +53,13 @@ export interface ReadOptions {
   readonly signal?: AbortSignal
 }
 
+export interface AppendOptions {
+  /** Refuse each record of which a record of its tenant, or a control record other than a barrier, stands behind. */
+  readonly after?: Position
+  /** Nobody waits any more: an append that still waits for its turn is `not-written`. One that has begun goes on. */
+  readonly signal?: AbortSignal
+}
+
 export interface Log {
   /** For people: 'file:seats.log'. */
   readonly description: string
@@ -67,8 +74,8 @@ export interface Log {
    * before each look, for a waiting reader may have got further by other means (its own appends).
    */
   read(after: Position | (() => Position), options?: ReadOptions): Promise<Chunk>
-  /** One answer per record, in order. `after`: refuse each record of which a record of its tenant, or a control record other than a barrier, stands behind. */
-  append(records: readonly NewRecord[], options?: { readonly after?: Position }): Promise<readonly Appended[]>
+  /** One answer per record, in order. */
+  append(records: readonly NewRecord[], options?: AppendOptions): Promise<readonly Appended[]>
   /** The position of the last record, 0 in an empty log. */
   head(): Promise<Position>
   close(): Promise<void>

@@ -4,11 +4,11 @@
  */
 import { accept, enter, genesis, restore, type ShardState, type TenantState, type Verdict } from './accept.ts'
 import type { App } from './app.ts'
-import type { IdEntry, Standing, Store } from './database.ts'
+import type { Standing, Store } from './database.ts'
 import { project } from './decide.ts'
 import { EngineError } from './errors.ts'
 import type { Position } from './log.ts'
-import { type DataRecord, type Decision, type RecordedEvent, recordHash } from './record.ts'
+import { type DataRecord, type RecordedEvent, recordHash } from './record.ts'
 
 export interface Folded {
   readonly verdicts: readonly Verdict[]
@@ -87,10 +87,9 @@ export class Tenant {
       if (!confirmed) this.#projectAccepted(record, verdicts)
       this.#transaction = 'following'
       const entered = enter(shard, this.#state, record, value, verdicts)
-      for (const [index, decision] of record.decisions.entries()) {
-        if (verdicts[index] !== 'accepted') continue
-        this.store.enterId(decision.id, idEntry(decision, entered.versions[index]!))
-      }
+      const ids: string[] = []
+      for (let i = 0; i < verdicts.length; i++) if (verdicts[i] === 'accepted') ids.push(record.decisions[i]!.id)
+      this.store.enterIds(ids, { position, version: this.#state.version })
       const time = Math.max(this.#standing.time, record.time)
       if (entered.history) this.store.enterHistory({ ...entered.history, position, time })
       const { version, floor, digest } = this.#state
@@ -160,9 +159,4 @@ export class Tenant {
       { cause, details: { tenant: this.name, position, version, digest, recordDigest: record.digest } },
     )
   }
-}
-
-function idEntry({ hash, events: { length: events }, result, rejection }: Decision, version: number): IdEntry {
-  if (result === undefined && rejection === undefined) return { hash, version, events }
-  return { hash, version, events, ...(result === undefined ? {} : { result }), ...(rejection === undefined ? {} : { rejection }) }
 }

@@ -13,7 +13,7 @@ import { EngineError } from './errors.ts'
 import { isId, isTenant, uuidv7 } from './ids.ts'
 import { logPath, openLog } from './log/open.ts'
 import type { Chunk, Log, Position } from './log.ts'
-import { type Decision, decode, encodeControl, inputHash, MAX_RECORD_BYTES, type RecordedEvent, recordHash } from './record.ts'
+import { decode, encodeControl, inputHash, MAX_RECORD_BYTES, type RecordedEvent, recordHash } from './record.ts'
 import { DataDirectory, discardDatabase, socketPath } from './replica/data.ts'
 import { Link, LinkError, LinkServer } from './replica/link.ts'
 import { digestAt, type ReplayProgress, records, replay, shardAt, type Until } from './replica/replay.ts'
@@ -145,6 +145,8 @@ const TICK = 50
 const VERIFY_AGAIN = 60_000
 /** For so long others are expected to go on writing, ms. */
 const RIVALRY = 1_000
+/** What a leader says that is none any more, or not for long. */
+const passing: ReadonlySet<string> = new Set(['not-leader', 'closed', 'log-failed'])
 /** How often the cursor is stored while it moves, ms. */
 const CHECKPOINT = 5_000
 
@@ -205,6 +207,7 @@ class Engine {
   readonly #roster: Roster
   readonly #stopReading = new AbortController()
   readonly #links = new Map<string, Link>()
+  readonly #appending = new Map<number, AbortController>()
   readonly #timers: NodeJS.Timeout[] = []
   readonly #notices: string[] = []
   readonly #movers = new Set<() => void>()
@@ -367,10 +370,19 @@ class Engine {
     memoryAddresses.delete(this.#me)
     for (const link of this.#links.values()) link.close()
     await this.#server?.close()
-    this.#roster.leave(this.#me)
-    this.#roster.close()
+    this.#leave()
     if (this.#ownsLog) await this.#log.close()
     this.#data?.close()
+  }
+
+  #leave(): void {
+    try {
+      this.#roster.leave(this.#me)
+    } catch {
+      // Somebody holds it: it is found to be gone by its silence.
+    } finally {
+      this.#roster.close()
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -438,6 +450,9 @@ class Engine {
       case 'append':
         void this.#append(output)
         return
+      case 'give-up':
+        this.#appending.get(output.append)?.abort()
+        return
       case 'look':
         void this.#look(output.look)
         return
@@ -486,20 +501,33 @@ class Engine {
   }
 
   async #append({ append, records, after }: Extract<Output, { do: 'append' }>): Promise<void> {
+    const controller = new AbortController()
+    this.#appending.set(append, controller)
     const answers = await this.#log
-      .append(records, after === undefined ? {} : { after })
+      .append(records, { signal: controller.signal, ...(after === undefined ? {} : { after }) })
       .catch((cause: unknown) => records.map(() => ({ status: 'unknown' as const, cause })))
+    this.#appending.delete(append)
     this.#feed({ type: 'appended', append, answers })
   }
 
   #beat(): void {
+    // One that can write no more falls silent, so that somebody else may reign.
+    if (this.#shard.failure) return
     try {
       this.#roster.beat(this.#me, this.#server?.path ?? null)
-      const beats = new Map(this.#roster.members().map(({ id, beat }) => [id, beat]))
-      this.#feed({ type: 'beats', beats })
     } catch (error) {
       // Others may take the reign away; that costs time, nothing else.
       this.#notice(`the roster could not be written: ${(error as Error).message}`)
+    }
+    this.#feed({ type: 'beats', beats: new Map(this.#members().map(({ id, beat }) => [id, beat])) })
+  }
+
+  #members(): Member[] {
+    try {
+      return this.#roster.members()
+    } catch (error) {
+      this.#notice(`the roster could not be read: ${(error as Error).message}`)
+      return []
     }
   }
 
@@ -662,26 +690,27 @@ class Engine {
     }
   }
 
-  /** The first answer again. Its events are in the log. */
-  async #recall(request: Pending, entry: IdEntry): Promise<unknown> {
+  /** The first answer again: it stands in the log. */
+  async #recall(request: Pending, { position, version: end }: IdEntry): Promise<unknown> {
     const { tenant, id } = request
-    const decision = entry.events === 0 ? undefined : await this.#decisionOf(tenant, id, entry.version)
-    if (entry.hash !== request.hash) {
-      const first = decision ? `${decision.command}, which led to version ${entry.version}` : `a command that was ${entry.rejection ? `rejected (${entry.rejection.code})` : 'accepted'} at version ${entry.version}`
-      throw new EngineError('id-reused', `the id ${id} was used before, with another input: for ${first}. Use a new id for a new command`, {
-        id,
-        details: { version: entry.version, command: decision?.command ?? null },
-      })
-    }
-    return outcome(tenant, { ...entry, id, events: decision?.events ?? [] }, entry.version, true)
-  }
-
-  async #decisionOf(tenant: string, id: string, version: number): Promise<Decision | undefined> {
-    const entry = this.#shard.look(tenant)?.store.historyAt(version)
-    if (!entry) return undefined
-    const { records: found } = await this.#log.read(entry.position - 1, { upTo: entry.position })
+    const history = this.#shard.look(tenant)?.store.historyAt(end)
+    const { records: found } = await this.#log.read(position - 1, { upTo: position })
     const record = found[0] && decode(found[0].value)
-    return record?.kind === 'data' ? record.decisions.find(decision => decision.id === id) : undefined
+    const index = record?.kind === 'data' ? record.decisions.findIndex(decision => decision.id === id) : -1
+    if (record?.kind !== 'data' || index < 0) throw new EngineError('log-behind', `the log does not hold the record of command ${id} at position ${position}`, { id })
+    const decision = record.decisions[index]!
+    // The record ends at `end`; what was accepted behind this decision comes off.
+    const verdicts = history?.position === position ? history.verdicts : null
+    let version = end
+    for (let i = index + 1; i < record.decisions.length; i++) {
+      if (!verdicts || verdicts[i] === 'accepted') version -= record.decisions[i]!.events.length
+    }
+    if (decision.hash === request.hash) return outcome(tenant, decision, version, true)
+    const first = `${decision.command}, ${decision.rejection ? `rejected (${decision.rejection.code})` : 'accepted'} at version ${version}`
+    throw new EngineError('id-reused', `the id ${id} was used before, with another input: for ${first}. Use a new id for a new command`, {
+      id,
+      details: { command: decision.command, version },
+    })
   }
 
   async #forward(request: Pending, address: string, term: number): Promise<void> {
@@ -697,7 +726,7 @@ class Engine {
     } catch (error) {
       if (error instanceof EngineError) {
         // The leader was none any more, or is closing: nothing was written, and the next one is asked.
-        if (error.code === 'not-leader' || error.code === 'closed') this.#feed({ type: 'forwarded', request, term, reply: 'refused' })
+        if (passing.has(error.code)) this.#feed({ type: 'forwarded', request, term, reply: 'refused' })
         else this.#feed({ type: 'forwarded', request, term, reply: 'failed', error })
       } else this.#feed({ type: 'forwarded', request, term, reply: error instanceof LinkError ? error.kind : 'lost' })
     }
@@ -846,7 +875,7 @@ class Engine {
       sealed: state.sealed,
       failure: failure?.message ?? null,
       tenants,
-      members: this.#roster.members(),
+      members: this.#members(),
       notices: this.#notices,
     }
   }

@@ -2,6 +2,7 @@
  * Who is alive, and where. Heartbeats only: the roster is a hint for those who wonder whether a leader is gone, and safety never rests
  * on it. For an embedded log it is a second SQLite file beside it, which may be deleted at any time; for a log in memory, a map.
  */
+import { rmSync, statSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 
 /** How often a replica beats, ms. */
@@ -26,39 +27,89 @@ export interface Roster {
 /** A member that was silent for so long is struck off, ms. */
 const FORGOTTEN = 3_600_000
 
+/** How long a beat may wait for somebody else's, ms: others wait meanwhile, and the next beat comes soon. */
+const LOCK_PATIENCE = 20
+
+interface Opened {
+  readonly db: DatabaseSync
+  readonly inode: number | undefined
+  readonly upsert: StatementSync
+  readonly all: StatementSync
+  readonly remove: StatementSync
+}
+
+/**
+ * Opened when first used. What is wrong with the file is told by the calls, and the next call tries again; a file that was deleted, or
+ * spoilt by a power cut (it is never synced), is made anew. No WAL, for that would live beside a file that was deleted, and be taken for
+ * the new one's.
+ */
 export class FileRoster implements Roster {
-  readonly #db: DatabaseSync
-  readonly #upsert: StatementSync
-  readonly #all: StatementSync
-  readonly #remove: StatementSync
+  readonly #path: string
+  #opened: Opened | undefined
 
   constructor(path: string) {
-    this.#db = new DatabaseSync(path, { timeout: 250 })
-    this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF')
-    this.#db.exec('CREATE TABLE IF NOT EXISTS member (id TEXT PRIMARY KEY, address TEXT, beat INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT')
-    this.#db.prepare('DELETE FROM member WHERE seen < ?').run(Date.now() - FORGOTTEN)
-    this.#upsert = this.#db.prepare(
-      'INSERT INTO member VALUES (?1, ?2, 1, ?3) ON CONFLICT (id) DO UPDATE SET beat = beat + 1, address = excluded.address, seen = excluded.seen',
-    )
-    this.#all = this.#db.prepare('SELECT id, address, beat, seen FROM member ORDER BY id')
-    this.#remove = this.#db.prepare('DELETE FROM member WHERE id = ?')
+    this.#path = path
   }
 
   beat(id: string, address: string | null): void {
-    this.#upsert.run(id, address, Date.now())
+    this.#use(({ upsert }) => upsert.run(id, address, Date.now()))
   }
 
   members(): Member[] {
-    return this.#all.all() as unknown as Member[]
+    return this.#use(({ all }) => all.all()) as unknown as Member[]
   }
 
   leave(id: string): void {
-    this.#remove.run(id)
+    this.#use(({ remove }) => remove.run(id))
   }
 
   close(): void {
-    this.#db.close()
+    this.#opened?.db.close()
+    this.#opened = undefined
   }
+
+  #use<T>(work: (opened: Opened) => T): T {
+    if (this.#opened && this.#opened.inode !== inodeOf(this.#path)) this.close()
+    try {
+      return work((this.#opened ??= open(this.#path)))
+    } catch (error) {
+      if (!isSpoilt(error)) throw error
+      this.close()
+      for (const suffix of ['', '-journal']) rmSync(this.#path + suffix, { force: true })
+      return work((this.#opened = open(this.#path)))
+    }
+  }
+}
+
+function open(path: string): Opened {
+  const db = new DatabaseSync(path, { timeout: LOCK_PATIENCE })
+  try {
+    db.exec('PRAGMA synchronous = OFF')
+    db.exec('CREATE TABLE IF NOT EXISTS member (id TEXT PRIMARY KEY, address TEXT, beat INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT')
+    db.prepare('DELETE FROM member WHERE seen < ?').run(Date.now() - FORGOTTEN)
+    return {
+      db,
+      inode: inodeOf(path),
+      upsert: db.prepare(
+        'INSERT INTO member VALUES (?1, ?2, 1, ?3) ON CONFLICT (id) DO UPDATE SET beat = beat + 1, address = excluded.address, seen = excluded.seen',
+      ),
+      all: db.prepare('SELECT id, address, beat, seen FROM member ORDER BY id'),
+      remove: db.prepare('DELETE FROM member WHERE id = ?'),
+    }
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+function inodeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino
+}
+
+/** SQLITE_CORRUPT, SQLITE_NOTADB. */
+function isSpoilt(error: unknown): boolean {
+  const { errcode = 0 } = error as { errcode?: number }
+  return (errcode & 0xff) === 11 || (errcode & 0xff) === 26
 }
 
 const rooms = new Map<string, Map<string, Member>>()

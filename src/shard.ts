@@ -85,6 +85,8 @@ export type Input =
 
 export type Output =
   | { readonly do: 'append'; readonly append: number; readonly records: readonly NewRecord[]; readonly after?: Position }
+  /** Somebody's deadline has passed: if the append still waits for its turn, it need not be made. */
+  | { readonly do: 'give-up'; readonly append: number }
   | { readonly do: 'look'; readonly look: number }
   /** Something stands behind the cursor: read it now. */
   | { readonly do: 'read-on' }
@@ -124,6 +126,10 @@ export interface ShardOptions {
 
 /** How long an owner may be silent before others campaign, ms; each adds a jitter of up to a third. */
 export const PATIENCE = 1_500
+/** How long the log's answer is waited for behind a deadline, ms. */
+const GIVING_UP = 200
+/** Ticks come far more often: a longer silence means that this process was stopped or busy, ms. */
+const STALL = 500
 const CONFLICT_BUDGET = 64
 const MAX_BATCH = 4_096
 /** Tenants whose batches may share one append. */
@@ -141,6 +147,10 @@ interface Attempt {
   readonly quiet: readonly { readonly request: Request; readonly reply: Reply }[]
   /** Nothing of this tenant, and no control record but barriers, was folded since its base. */
   intact: boolean
+  /** The append that it is part of, until that is answered. */
+  append: number | undefined
+  /** When the log was asked to give it up. */
+  givenUp: number | undefined
 }
 
 /** A tenant as the shard keeps it: closed ones cost a few words. */
@@ -154,7 +164,7 @@ interface Home {
   error: EngineError | undefined
   queue: Request[]
   attempt: Attempt | undefined
-  pending: { stored: Stored; record: DataRecord }[]
+  pending: { stored: Stored; record: DataRecord; state: ShardState }[]
   /** Backoff: no new batch before this time. */
   notBefore: number
   /** No new batch before something was folded: the log refused the last one. */
@@ -287,6 +297,7 @@ export class Shard {
    * @param time wall clock, whole ms since the epoch: what `decide` sees and records carry. Nothing is decided by it here.
    */
   step(now: number, time: number, input: Input): Output[] {
+    if (now - this.#now > STALL) this.#heartbeats.excuse(now - this.#now)
     this.#now = now
     this.#time = time
     this.#out = []
@@ -394,6 +405,7 @@ export class Shard {
     if (attempts.length === 0) return
     const records = attempts.map(({ value, record }): NewRecord => ({ value: value!, tenant: record.tenant, time: record.time }))
     const append = ++this.#sequence
+    for (const attempt of attempts) attempt.append = append
     this.#appends.set(append, { attempts })
     this.#out.push({ do: 'append', append, records, ...(this.#options.strategy.conditional ? { after: this.#cursor } : {}) })
   }
@@ -432,7 +444,7 @@ export class Shard {
         decisions: batch.decisions,
       }
       const value = batch.decisions.length === 0 ? undefined : encodeRecord(record, batch.parts)
-      const attempt: Attempt = { home, value, record, requests: batch.requests, quiet: batch.quiet, intact: true }
+      const attempt: Attempt = { home, value, record, requests: batch.requests, quiet: batch.quiet, intact: true, append: undefined, givenUp: undefined }
       home.attempt = attempt
       this.#flying.add(home)
       if (value === undefined) this.#quietAttempts.push(attempt)
@@ -457,6 +469,10 @@ export class Shard {
     let full = false
     for (const request of home.queue) {
       if (request.done) continue
+      if (request.deadline <= this.#now) {
+        this.#refuse(request, this.#lateError(request, false))
+        continue
+      }
       if (full || decisions.length >= limit) {
         full = true
         rest.push(request)
@@ -545,6 +561,7 @@ export class Shard {
     let behind = false
     for (const [index, attempt] of what.attempts.entries()) {
       const answer = answers[index]!
+      attempt.append = undefined
       // It may have been read back already.
       if (attempt.home.attempt !== attempt) continue
       switch (answer.status) {
@@ -640,7 +657,7 @@ export class Shard {
     const home = this.#home(record.tenant)
     if (home.status === 'closed') this.#openHome(home)
     if (home.status === 'checking') {
-      home.pending.push({ stored, record })
+      home.pending.push({ stored, record, state: this.#state })
       return
     }
     if (home.status === 'open') this.#foldInto(home, this.#state, stored, record)
@@ -824,7 +841,8 @@ export class Shard {
     return home
   }
 
-  #openHome(home: Home): void {
+  /** @param rebuilt in the middle of the run: what was read so far must be read again. */
+  #openHome(home: Home, rebuilt = false): void {
     if (this.#state.log === null) return
     try {
       const store = this.#options.open(home.name)
@@ -833,7 +851,7 @@ export class Shard {
       home.used = this.#now
       this.#open.add(home)
       // A database that is new, in a run that has seen the log from its beginning, cannot have missed anything.
-      home.checked ||= store.standing.position === 0 && this.#startedAt === 0
+      home.checked ||= !rebuilt && store.standing.position === 0 && this.#startedAt === 0
       home.status = home.checked ? 'open' : 'checking'
       if (!home.checked) this.#out.push({ do: 'catch-up', tenant: home.name, store, upTo: Math.max(this.#cursor, store.standing.position) })
     } catch (error) {
@@ -860,7 +878,7 @@ export class Shard {
       home.checked = true
       const pending = home.pending
       home.pending = []
-      for (const { stored, record } of pending) if (home.tenant) this.#foldInto(home, this.#state, stored, record)
+      for (const { stored, record, state } of pending) if (home.tenant) this.#foldInto(home, state, stored, record)
       if (home.queue.length > 0) this.#queued.add(home)
     }
     this.#endOfFold()
@@ -875,7 +893,7 @@ export class Shard {
     home.status = 'closed'
     home.version = 0
     this.#options.discard(name)
-    this.#openHome(home)
+    this.#openHome(home, true)
   }
 
   /** Closes the tenants that were idle longest, as many as are too many. */
@@ -1128,8 +1146,16 @@ export class Shard {
       if (home.queue.length === 0) this.#queued.delete(home)
     }
     for (const { attempt } of this.#flying) {
-      for (const request of attempt?.requests ?? []) if (late(request)) this.#refuse(request, this.#lateError(request, true))
-      for (const { request } of attempt?.quiet ?? []) if (late(request)) this.#refuse(request, this.#lateError(request, false))
+      if (!attempt) continue
+      for (const { request } of attempt.quiet) if (late(request)) this.#refuse(request, this.#lateError(request, false))
+      if (!attempt.requests.some(late)) continue
+      // It may not even have begun. The log's answer says so, and then nobody needs to be left in doubt.
+      if (attempt.append !== undefined && attempt.givenUp === undefined) {
+        attempt.givenUp = now
+        this.#out.push({ do: 'give-up', append: attempt.append })
+      }
+      if (attempt.append !== undefined && now - attempt.givenUp! < GIVING_UP) continue
+      for (const request of attempt.requests) if (late(request)) this.#refuse(request, this.#lateError(request, true))
     }
     for (const request of this.#forwarded.keys()) {
       if (late(request)) this.#refuse(request, this.#lateError(request, true))

@@ -193,9 +193,9 @@ const differingInA = ({ name, columns, key }: Table): string =>
 
 const joined = (key: readonly string[]): string => key.map(column => `x.${quoted(column)} = y.${quoted(column)}`).join(' AND ')
 
-/** Without the column's affinity and collation, which would call more things equal. */
+/** By no collation, and by type: both would call more things equal. */
 const same = (column: string): string =>
-  `+x.${quoted(column)} IS +y.${quoted(column)} COLLATE BINARY AND typeof(x.${quoted(column)}) = typeof(y.${quoted(column)})`
+  `x.${quoted(column)} IS y.${quoted(column)} COLLATE BINARY AND typeof(x.${quoted(column)}) = typeof(y.${quoted(column)})`
 
 function differences(db: DatabaseSync, { name, a, b }: Pair, limit: number): Iterable<Difference> {
   if (!a || !b || !sameColumns(a, b)) return [tableDifference(name, a, b)]
@@ -204,7 +204,8 @@ function differences(db: DatabaseSync, { name, a, b }: Pair, limit: number): Ite
 
 function tableDifference(table: string, a: Table | undefined, b: Table | undefined): Difference {
   const row = (side: Table | undefined) => side && { columns: side.described }
-  const message = a && b ? `table ${table} has other columns: ${a.described} in A, ${b.described} in B` : `table ${table} is missing in ${a ? 'B' : 'A'}`
+  const message =
+    a && b ? `table ${table} has other columns: ${a.described} in A, ${b.described} in B` : `table ${table} is missing in ${a ? 'B' : 'A'}`
   return { table, key: null, a: row(a) ?? null, b: row(b) ?? null, message }
 }
 
@@ -249,7 +250,8 @@ function* looseDifferences(db: DatabaseSync, { name, columns }: Table, limit: nu
 }
 
 /** Rows that are alike stand together, also where SQLite would not tell 1 from 1.0. */
-const ordered = (columns: readonly string[]): string[] => columns.flatMap(column => [`${quoted(column)} COLLATE BINARY`, `typeof(${quoted(column)})`])
+const ordered = (columns: readonly string[]): string[] =>
+  columns.flatMap(column => [`${quoted(column)} COLLATE BINARY`, `typeof(${quoted(column)})`])
 
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
@@ -282,7 +284,10 @@ function alike(a: Sql, b: Sql): boolean {
   return a instanceof Uint8Array && b instanceof Uint8Array ? Buffer.compare(a, b) === 0 : Object.is(a, b)
 }
 
-const listed = (row: Row): string => `(${Object.entries(row).map(([column, value]) => `${column} ${shown(value)}`).join(', ')})`
+const listed = (row: Row): string =>
+  `(${Object.entries(row)
+    .map(([column, value]) => `${column} ${shown(value)}`)
+    .join(', ')})`
 
 function shown(value: Sql): string {
   if (value === null) return 'NULL'

@@ -75,12 +75,11 @@ export class Connection {
   /** @throws EngineError if SQLite has ended the transaction by itself. */
   checkLost(): void {
     if (this.lost === undefined) return
-    const fileError = this.lost instanceof EngineError ? this.lost : fileFailure(this.path, this.lost)
-    if (fileError) throw fileError
-    const why = this.lost instanceof Error ? this.lost.message : String(this.lost)
+    const failure = fileFailure(this.path, this.lost)
+    if (failure) throw failure
     throw new EngineError(
       'projection-failed',
-      `${why}, and with it the transaction was rolled back. ROLLBACK as a conflict clause is not available: leave it away`,
+      `${(this.lost as Error).message}, and with it the transaction was rolled back. ROLLBACK as a conflict clause is not available: leave it away`,
       { cause: this.lost },
     )
   }
@@ -141,7 +140,10 @@ export class ReadHandle implements Reader {
     try {
       for (;;) {
         if (!connection.reading.has(rows))
-          throw new EngineError(codeOf[this.mode], `rows of each() were read after the function they were given to had returned\nSQL: ${shown(sql)}`)
+          throw new EngineError(
+            codeOf[this.mode],
+            `rows of each() were read after the function they were given to had returned\nSQL: ${shown(sql)}`,
+          )
         const row = this.#judged(sql, () => rows.next())
         if (row.done) return
         yield row.value as R
@@ -227,7 +229,9 @@ function whole(params: Sql[]): Sql[] {
       if (Number.isSafeInteger(value)) params[i] = BigInt(value)
     } else if (typeof value !== 'string' && typeof value !== 'bigint' && value !== null && !isBytes(value)) {
       const what = typeof value === 'object' ? ((value as object).constructor?.name ?? 'object') : typeof value
-      throw new TypeError(`parameter ${i + 1} is of type ${what}: only string, number, bigint, null and Uint8Array have a place in a column`)
+      throw new TypeError(
+        `parameter ${i + 1} is of type ${what}: only string, number, bigint, null and Uint8Array have a place in a column`,
+      )
     }
   }
   return params
@@ -263,7 +267,8 @@ export function fileFailure(path: string, error: unknown): EngineError | undefin
   const { errcode } = error as { errcode?: unknown }
   if (!(error instanceof Error) || typeof errcode !== 'number') return undefined
   const code = errcode & 0xff
-  if (code === 5 || code === 6) return new EngineError('data-in-use', `${path} is locked by somebody else (${error.message})`, { cause: error })
+  if (code === 5 || code === 6)
+    return new EngineError('data-in-use', `${path} is locked by somebody else (${error.message})`, { cause: error })
   const way = ofTheFile[code]
   return way === undefined
     ? undefined

@@ -28,7 +28,9 @@ interface Named {
 /** SQLite compiles defaults, triggers and views when they are used, so each is used here as its use will be. */
 function checkObjects(connection: Connection): void {
   const { db } = connection
-  const objects = db.prepare(`SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'`).all() as unknown as Named[]
+  const objects = db
+    .prepare(`SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'`)
+    .all() as unknown as Named[]
   for (const { type, name, sql } of objects) {
     const what = `${type} ${name}`
     if (type !== 'view') checkDates(what, sql)
@@ -51,7 +53,8 @@ function checkObjects(connection: Connection): void {
       `UPDATE ${quoted(name)} SET ${settable.map(column => `${column} = NULL`).join()}`,
       `DELETE FROM ${quoted(name)}`,
     ]
-    for (const write of writes) attempt(connection, 'project', `The rows of ${what} cannot be written`, write, () => db.prepare(write), type === 'view')
+    for (const write of writes)
+      attempt(connection, 'project', `The rows of ${what} cannot be written`, write, () => db.prepare(write), type === 'view')
   }
 }
 
@@ -95,7 +98,9 @@ function checkWords(ddl: string): void {
   if (reserved) throw invalid(`The name ${reserved} is reserved: tables of the engine begin with mainstem_. Choose another name`)
   const has = (...sequence: string[]) => all.some((_, i) => sequence.every((word, j) => all[i + j] === word))
   if (has('initially', 'deferred'))
-    throw invalid('INITIALLY DEFERRED is judged when the transaction commits, and then the events are in the log already. Leave it away: foreign keys are checked by each statement')
+    throw invalid(
+      'INITIALLY DEFERRED is judged when the transaction commits, and then the events are in the log already. Leave it away: foreign keys are checked by each statement',
+    )
   if (has('conflict', 'rollback') || has('or', 'rollback') || has('raise', '(', 'rollback'))
     throw invalid('ROLLBACK as an answer to a conflict would undo other commands of the same batch. Use ABORT, which is the default')
 }

@@ -14,6 +14,7 @@ import { closeSync, fsyncSync, openSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import type { StatementSync } from 'node:sqlite'
 import type { Database, HistoryEntry, IdEntry, Standing, Store } from '../database.ts'
+import { highestIn, keyBefore, lowestKey, runsOf, tailOf } from './ids.ts'
 import { EngineError } from '../errors.ts'
 import { Connection, fileFailure, ReadHandle, readingUri, WriteHandle } from './connection.ts'
 import { checkDefinition } from './definition.ts'
@@ -51,7 +52,7 @@ const format = 1
 const engineTables = `
 CREATE TABLE mainstem_standing (one INTEGER PRIMARY KEY, position INTEGER, version INTEGER, floor INTEGER, digest TEXT, time INTEGER,
   recordHash TEXT, place TEXT, generation INTEGER, definition TEXT);
-CREATE TABLE mainstem_id (id TEXT PRIMARY KEY, hash TEXT, version INTEGER, events INTEGER, outcome TEXT) WITHOUT ROWID;
+CREATE TABLE mainstem_id (first TEXT PRIMARY KEY, more TEXT, position INTEGER, version INTEGER) WITHOUT ROWID;
 CREATE TABLE mainstem_history ("end" INTEGER PRIMARY KEY, position INTEGER, time INTEGER, digest TEXT, verdicts TEXT, writes TEXT);`
 
 const sql = {
@@ -61,17 +62,17 @@ const sql = {
   // The position too, so that a record without events that somebody else entered is noticed as well.
   move: `UPDATE mainstem_standing SET position = ?, version = ?, floor = ?, digest = ?, time = ?, recordHash = ?, place = ?, generation = ?
     WHERE one = 1 AND version = ? AND position = ?`,
-  enterId: 'INSERT INTO mainstem_id VALUES (?, ?, ?, ?, ?)',
+  enterIds: 'INSERT INTO mainstem_id VALUES (?, ?, ?, ?)',
   enterHistory: 'INSERT INTO mainstem_history VALUES (?, ?, ?, ?, ?, ?)',
-  id: 'SELECT hash, version, events, outcome FROM mainstem_id WHERE id = ?',
-  newest: `SELECT id FROM mainstem_id WHERE id >= '0' AND id < '1' AND id GLOB '0${'?'.repeat(13)}7${'?'.repeat(21)}' ORDER BY id DESC LIMIT 1`,
+  known: 'SELECT position, version FROM mainstem_id WHERE first >= ?1 AND first <= ?2 AND (first = ?2 OR instr(more, ?3) > 0)',
+  newest: `SELECT first FROM mainstem_id WHERE first >= '0' AND first < '1' AND first GLOB '0${'?'.repeat(13)}7${'?'.repeat(21)}' ORDER BY first DESC LIMIT 1`,
   window: 'SELECT * FROM mainstem_history WHERE "end" >= ? ORDER BY "end"',
   at: 'SELECT * FROM mainstem_history WHERE "end" >= ? ORDER BY "end" LIMIT 1',
   before: 'SELECT * FROM mainstem_history WHERE time <= ? ORDER BY "end" DESC LIMIT 1',
   // Those without writes are the older ones, so it looks no further than it has to.
   thin: `UPDATE mainstem_history SET writes = NULL WHERE "end" < ?1 AND "end" >
     coalesce((SELECT "end" FROM mainstem_history WHERE "end" < ?1 AND writes IS NULL ORDER BY "end" DESC LIMIT 1), -1)`,
-  forget: 'DELETE FROM mainstem_id WHERE id < ? AND id GLOB ?',
+  forget: 'DELETE FROM mainstem_id WHERE first < ? AND first GLOB ?',
 } as const
 
 const x = '[0-9a-f]'
@@ -103,7 +104,7 @@ class SqliteStore implements Store<Reader, Writer> {
   #synced = false
   #closed = false
 
-  constructor(database: Database, path: string, { mode = 'write', cache = 256 }: StoreOptions) {
+  constructor(database: Database, path: string, { mode = 'write', cache = 2_048 }: StoreOptions) {
     this.#path = path
     this.#readOnly = mode === 'read'
     this.#inMemory = path === ':memory:'
@@ -153,16 +154,14 @@ class SqliteStore implements Store<Reader, Writer> {
     this.#newestBefore = this.#newest
   }
 
-  enterId(id: string, entry: IdEntry): void {
+  enterIds(ids: readonly string[], { position, version }: IdEntry): void {
     this.#checkOpen()
-    const { result, rejection } = entry
-    const outcome = result === undefined && rejection === undefined ? null : JSON.stringify({ result, rejection })
     try {
-      this.#sql(sql.enterId).run(id, entry.hash, entry.version, entry.events, outcome)
+      for (const { first, more } of runsOf(ids)) this.#sql(sql.enterIds).run(first, more, position, version)
     } catch (error) {
-      throw this.connection.failure(error, sql.enterId)
+      throw this.connection.failure(error, sql.enterIds)
     }
-    if (this.#newest !== undefined && id > this.#newest && rises(id)) this.#newest = id
+    if (this.#newest !== undefined) for (const id of ids) if (id > this.#newest && rises(id)) this.#newest = id
   }
 
   enterHistory({ end, position, time, digest, verdicts, writes }: HistoryEntry): void {
@@ -211,12 +210,9 @@ class SqliteStore implements Store<Reader, Writer> {
   }
 
   known(id: string): IdEntry | undefined {
-    this.#newest ??= (this.#first(sql.newest) as { id: string } | undefined)?.id ?? ''
+    this.#newest ??= this.#newestStored()
     if (id > this.#newest && rises(id)) return undefined
-    const row = this.#first(sql.id, id) as { hash: string; version: number; events: number; outcome: string | null } | undefined
-    if (row === undefined) return undefined
-    const { hash, version, events, outcome } = row
-    return { hash, version, events, ...(outcome === null ? undefined : (JSON.parse(outcome) as Pick<IdEntry, 'result' | 'rejection'>)) }
+    return this.#first(sql.known, lowestKey(id), id, tailOf(id)) as IdEntry | undefined
   }
 
   window(): HistoryEntry[] {
@@ -244,8 +240,7 @@ class SqliteStore implements Store<Reader, Writer> {
   forget(before: number): void {
     const ms = Math.min(Math.ceil(before), 0xffff_ffff_ffff)
     if (!(ms > 0)) return
-    const digits = ms.toString(16).padStart(12, '0')
-    this.#alone(sql.forget, `${digits.slice(0, 8)}-${digits.slice(8)}`, uuidv7)
+    this.#alone(sql.forget, keyBefore(ms), uuidv7)
   }
 
   /**
@@ -263,7 +258,11 @@ class SqliteStore implements Store<Reader, Writer> {
       }
       syncPath(`${this.#path}-wal`)
     } catch (error) {
-      throw new EngineError('data-unusable', `${this.#path} could not be synced to disk: ${(error as Error).message}. Way out: look after the disk`, { cause: error })
+      throw new EngineError(
+        'data-unusable',
+        `${this.#path} could not be synced to disk: ${(error as Error).message}. Way out: look after the disk`,
+        { cause: error },
+      )
     }
     this.#synced = true
   }
@@ -292,15 +291,21 @@ class SqliteStore implements Store<Reader, Writer> {
       .get() as { application: number; format: number; objects: number }
     const isNew = found.application === 0 && found.format === 0 && found.objects === 0
     if (isNew && this.#readOnly) throw this.#unusable('is empty')
-    if (!isNew && found.application !== application) throw this.#unusable('belongs to another program. Move it away, or give another data directory')
+    if (!isNew && found.application !== application)
+      throw this.#unusable('belongs to another program. Move it away, or give another data directory')
     if (!isNew && found.format !== format)
-      throw this.#unusable(`has format ${found.format}, this release knows ${format}. Delete it to have it built anew from the log, or run the release that wrote it`)
+      throw this.#unusable(
+        `has format ${found.format}, this release knows ${format}. Delete it to have it built anew from the log, or run the release that wrote it`,
+      )
     if (isNew) this.#create(database, definition)
-    db.exec(`PRAGMA synchronous = NORMAL; PRAGMA cache_size = -${this.#cache}; PRAGMA recursive_triggers = OFF`)
+    db.exec(
+      `PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -${this.#cache}; PRAGMA recursive_triggers = OFF`,
+    )
 
     const row = db.prepare('SELECT * FROM mainstem_standing WHERE one = 1').get() as (Standing & { definition: string }) | undefined
     if (row === undefined) throw this.#unusable('says nothing of how far it has come. Delete it: it is built anew from the log')
-    if (row.definition !== definition) throw this.#unusable('holds the tables of another revision. Delete it to have it built anew from the log')
+    if (row.definition !== definition)
+      throw this.#unusable('holds the tables of another revision. Delete it to have it built anew from the log')
     const { position, version, floor, digest, time, recordHash, place, generation } = row
     return { position, version, floor, digest, time, recordHash, place, generation }
   }
@@ -311,7 +316,9 @@ class SqliteStore implements Store<Reader, Writer> {
     const { journal_mode: journal } = db.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
     if (this.#inMemory) db.exec('PRAGMA cache_spill = OFF')
     else if (journal !== 'wal') throw this.#unusable('cannot have a write-ahead log. Keep it on a local file system')
-    db.exec(`PRAGMA synchronous = OFF; BEGIN IMMEDIATE; PRAGMA application_id = ${application}; PRAGMA user_version = ${format}; ${engineTables}`)
+    db.exec(
+      `PRAGMA synchronous = OFF; BEGIN IMMEDIATE; PRAGMA application_id = ${application}; PRAGMA user_version = ${format}; ${engineTables}`,
+    )
     db.prepare(`INSERT INTO mainstem_standing VALUES (1, 0, 0, 0, '', 0, '', '', 0, ?)`).run(definition)
     db.exec(database.definition)
     db.exec('COMMIT')
@@ -351,6 +358,14 @@ class SqliteStore implements Store<Reader, Writer> {
     }
   }
 
+  #newestStored(): string {
+    const first = this.#first(sql.newest)?.['first'] as string | undefined
+    if (first === undefined) return ''
+    // It may be no UUIDv7, and above all that begin like it.
+    const highest = highestIn(first)
+    return first > highest ? first : highest
+  }
+
   /** A statement that is a transaction of its own. */
   #alone(statement: string, ...params: (string | number)[]): void {
     if (this.#readOnly) throw this.#misuse('it was opened for reading')
@@ -386,11 +401,12 @@ class SqliteStore implements Store<Reader, Writer> {
 
   #diverged(): EngineError {
     const expected = this.standing
-    const found = this.connection.db.prepare('SELECT version, position FROM mainstem_standing WHERE one = 1').get()
+    const found = this.#sql('SELECT version, position FROM mainstem_standing').get() as Pick<Standing, 'version' | 'position'> | undefined
+    const where = (at: typeof found) => (at ? `version ${at.version}, position ${at.position}` : 'nothing')
     return new EngineError(
       'diverged',
-      `${this.#path} stands at version ${found?.['version']}, position ${found?.['position']}, not at version ${expected.version}, position ${expected.position}, ` +
-        'where this replica left it: somebody else has written into it. Nothing was changed. Way out: one replica per data directory; then open it again',
+      `${this.#path} stands at ${where(found)}, this replica left it at ${where(expected)}: somebody else has written into it. ` +
+        'Nothing was changed. Way out: one replica per data directory; then open it again',
       { details: { expected, found } },
     )
   }
@@ -421,7 +437,11 @@ function openFile(path: string): number {
   try {
     return openSync(path, 'a')
   } catch (error) {
-    throw new EngineError('data-unusable', `${path} cannot be opened: ${(error as Error).message}. Way out: check that its folder exists and may be written`, { cause: error })
+    throw new EngineError(
+      'data-unusable',
+      `${path} cannot be opened: ${(error as Error).message}. Way out: check that its folder exists and may be written`,
+      { cause: error },
+    )
   }
 }
 

@@ -3,7 +3,7 @@
  * a record, let it arrive late, or twice. Replicas of one process share it by name (`memory:NAME`).
  */
 import { randomUUID } from 'node:crypto'
-import type { Appended, Chunk, Log, NewRecord, Position, ReadOptions, Stored } from '../log.ts'
+import type { AppendOptions, Appended, Chunk, Log, NewRecord, Position, ReadOptions, Stored } from '../log.ts'
 
 /** What happens to one append, as a whole. */
 export type Fault =
@@ -83,7 +83,7 @@ export class MemoryLog implements Log {
     }
   }
 
-  async append(records: readonly NewRecord[], { after }: { readonly after?: Position } = {}): Promise<readonly Appended[]> {
+  async append(records: readonly NewRecord[], { after }: AppendOptions = {}): Promise<readonly Appended[]> {
     if (this.#closed) return records.map(() => ({ status: 'not-written', fatal: true }))
     const fault = this.#fault()
     const file = this.#file

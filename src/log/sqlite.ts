@@ -10,7 +10,7 @@ import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 import { EngineError } from '../errors.ts'
-import type { Appended, Chunk, Log, NewRecord, Position, ReadOptions, Stored } from '../log.ts'
+import type { AppendOptions, Appended, Chunk, Log, NewRecord, Position, ReadOptions, Stored } from '../log.ts'
 
 /** 'msl' and the format's number: tells our files from other SQLite files. */
 const APPLICATION_ID = 0x6d736c01
@@ -95,9 +95,9 @@ export class SqliteLog implements Log {
     }
   }
 
-  async append(records: readonly NewRecord[], { after }: { readonly after?: Position } = {}): Promise<readonly Appended[]> {
+  async append(records: readonly NewRecord[], { after, signal }: AppendOptions = {}): Promise<readonly Appended[]> {
     if (this.#failure || this.#closed) return all(records, { status: 'not-written', cause: this.#failure, fatal: true })
-    if (!(await this.#lock())) return all(records, { status: 'not-written', cause: new Error('another process holds the log') })
+    if (!(await this.#lock(signal))) return all(records, { status: 'not-written', cause: new Error('another process holds the log') })
     const answers: Appended[] = []
     let last: Position
     try {
@@ -117,13 +117,15 @@ export class SqliteLog implements Log {
       last = previous
     } catch (cause) {
       this.#fail(cause)
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      this.#rollback()
       return all(records, { status: 'not-written', cause: this.#failure, fatal: true })
     }
     try {
       this.#db.exec('COMMIT')
     } catch (cause) {
       this.#fail(cause)
+      // For the lock on the file: others may go on.
+      this.#rollback()
       return answers.map(answer =>
         answer.status === 'conflict' ? answer : { status: 'unknown' as const, cause: this.#failure, fatal: true },
       )
@@ -181,7 +183,7 @@ export class SqliteLog implements Log {
   }
 
   /** BEGIN IMMEDIATE without SQLite's own busy handler, which sleeps a millisecond at least: first short naps, then the event loop runs between. */
-  async #lock(): Promise<boolean> {
+  async #lock(signal: AbortSignal | undefined): Promise<boolean> {
     const until = performance.now() + LOCK_PATIENCE
     for (let tries = 0; ; tries++) {
       if (this.#closed) return false
@@ -194,9 +196,17 @@ export class SqliteLog implements Log {
           return false
         }
       }
-      if (performance.now() > until) return false
+      if (signal?.aborted || performance.now() > until) return false
       if (tries < 16) Atomics.wait(NAP, 0, 0, 0.1 + Math.random() * 0.2)
       else await pause(1 + Math.random() * 3)
+    }
+  }
+
+  #rollback(): void {
+    try {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+    } catch {
+      // The failure before it is the one to tell.
     }
   }
 
@@ -238,13 +248,14 @@ function open(path: string): DatabaseSync {
   let db: DatabaseSync | undefined
   try {
     db = new DatabaseSync(path, { timeout: 5_000 })
-    const found = db.prepare('PRAGMA application_id').get() as { application_id: number }
-    if (found.application_id !== APPLICATION_ID) {
-      const tables = db.prepare('SELECT count(*) AS n FROM sqlite_schema').get() as { n: number }
-      if (tables.n > 0) throw refuse('it is an SQLite database, but not a log of Mainstem. Give another path')
-    }
+    // One statement, one state: another process may be making it at this moment.
+    const found = db
+      .prepare('SELECT (SELECT application_id FROM pragma_application_id) AS application, (SELECT count(*) FROM sqlite_schema) AS objects')
+      .get() as { application: number; objects: number }
+    const isNew = found.application !== APPLICATION_ID
+    if (isNew && found.objects > 0) throw refuse('it is an SQLite database, but not a log of Mainstem. Give another path')
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000')
-    if (found.application_id !== APPLICATION_ID) create(db)
+    if (isNew) create(db)
     db.exec('PRAGMA busy_timeout = 0')
     return db
   } catch (cause) {

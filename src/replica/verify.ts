@@ -13,7 +13,7 @@ import type { Standing } from '../database.ts'
 import { EngineError } from '../errors.ts'
 import { uuidv7Time } from '../ids.ts'
 import type { Log } from '../log.ts'
-import { sha256 } from '../record.ts'
+import { recordHash } from '../record.ts'
 import { type ReplayProgress, replay, shardAt } from './replay.ts'
 
 export interface Verified {
@@ -82,10 +82,11 @@ function copyDatabase(path: string, to: string): void {
   }
 }
 
-async function holds(log: Log, tenant: string, { position, recordHash }: Standing): Promise<boolean> {
+async function holds(log: Log, tenant: string, standing: Standing): Promise<boolean> {
+  const { position } = standing
   const { records } = await log.read(position - 1, { tenant, upTo: position })
   const last = records.find(record => record.position === position)
-  return last !== undefined && sha256(last.value) === recordHash
+  return last !== undefined && recordHash(last.value) === standing.recordHash
 }
 
 function compareStandings(living: Standing, told: Standing): string | undefined {

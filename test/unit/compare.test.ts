@@ -57,7 +57,18 @@ describe('tables with a primary key', () => {
   const ddl = 'CREATE TABLE t (id TEXT PRIMARY KEY, n INTEGER, v ANY) STRICT, WITHOUT ROWID'
 
   test('equal, however they came to be so', () => {
-    both(ddl, 't', [['a', 1n, 'x'], ['b', 2n, null]], [['b', 2n, null], ['a', 1n, 'x']])
+    both(
+      ddl,
+      't',
+      [
+        ['a', 1n, 'x'],
+        ['b', 2n, null],
+      ],
+      [
+        ['b', 2n, null],
+        ['a', 1n, 'x'],
+      ],
+    )
     expectEqual(1, 2)
     both(ddl, 't', [], [])
     expectEqual(1, 0)
@@ -67,8 +78,19 @@ describe('tables with a primary key', () => {
     both(
       ddl,
       't',
-      [['a', 1n, null], ['c', 3n, null], ['d', 4n, null], ['f', 6n, null]],
-      [['a', 1n, null], ['b', 2n, null], ['c', 3n, null], ['d', 5n, 'x'], ['e', 5n, null]],
+      [
+        ['a', 1n, null],
+        ['c', 3n, null],
+        ['d', 4n, null],
+        ['f', 6n, null],
+      ],
+      [
+        ['a', 1n, null],
+        ['b', 2n, null],
+        ['c', 3n, null],
+        ['d', 5n, 'x'],
+        ['e', 5n, null],
+      ],
     )
     const first = expectDifferent(
       { table: 't', key: { id: 'b' }, a: null, b: { id: 'b', n: 2, v: null } },
@@ -79,6 +101,34 @@ describe('tables with a primary key', () => {
     expect(first.message).toBe('table t, row (id "b"): only in B: (id "b", n 2, v NULL)')
     expect(all()[1]!.message).toBe('table t, row (id "d"): n is 4 in A, 5 in B; v is NULL in A, "x" in B')
     expect(all()[3]!.message).toBe('table t, row (id "f"): only in A: (id "f", n 6, v NULL)')
+  })
+
+  test('one holds all of the other and more', () => {
+    both(
+      ddl,
+      't',
+      [['b', 1n, null]],
+      [
+        ['a', 1n, null],
+        ['b', 1n, null],
+        ['c', 1n, null],
+      ],
+    )
+    expectDifferent(
+      { table: 't', key: { id: 'a' }, a: null, b: { id: 'a', n: 1, v: null } },
+      { table: 't', key: { id: 'c' }, a: null, b: { id: 'c', n: 1, v: null } },
+    )
+    both(
+      ddl,
+      't',
+      [
+        ['a', 1n, null],
+        ['b', 1n, null],
+      ],
+      [],
+    )
+    expect(all().map(one => one.key)).toEqual([{ id: 'a' }, { id: 'b' }])
+    expect(compare(a, b)).toMatchObject({ equal: false, key: { id: 'a' } })
   })
 
   test.each<[Sql, Sql]>([
@@ -99,7 +149,7 @@ describe('tables with a primary key', () => {
     [2n ** 63n - 1n, 2n ** 63n - 2n],
     [-(2n ** 63n), -(2n ** 63n) + 1n],
     [0.1, 0.1 + Number.EPSILON / 16],
-    [9007199254740993n, 9007199254740992.5],
+    [9007199254740993n, 2 ** 53],
     [1e300, 1e301],
   ])('%o is not %o, and each is itself', (one, other) => {
     both(ddl, 't', [['k', 1n, one]], [['k', 1n, other]])
@@ -120,7 +170,9 @@ describe('tables with a primary key', () => {
 
   test('an INTEGER is not a REAL of the same value, in a value and in a key', () => {
     both('CREATE TABLE t (id INTEGER PRIMARY KEY, v)', 't', [[1n, 5n]], [[1n, 5]])
-    expect(expectDifferent({ table: 't', key: { id: 1 }, a: { id: 1, v: 5 }, b: { id: 1, v: 5 } }).message).toMatch(/v is 5 in A, 5\.0 in B/)
+    expect(expectDifferent({ table: 't', key: { id: 1 }, a: { id: 1, v: 5 }, b: { id: 1, v: 5 } }).message).toMatch(
+      /v is 5 in A, 5\.0 in B/,
+    )
     both('CREATE TABLE t (id ANY PRIMARY KEY) STRICT, WITHOUT ROWID', 't', [[5n]], [[5]])
     expect(compare(a, b)).toMatchObject({ equal: false, key: { id: 5 } })
     expect(contentDigest(a)).not.toBe(contentDigest(b))
@@ -128,22 +180,56 @@ describe('tables with a primary key', () => {
 
   test('a key of several columns, of other order and collation', () => {
     const odd = 'CREATE TABLE t (v, "b ""q" TEXT COLLATE NOCASE, a INTEGER, PRIMARY KEY (a DESC, "b ""q")) WITHOUT ROWID'
-    both(odd, 't', [['x', 'k', 1n], ['y', 'k', 2n]], [['x', 'K', 1n], ['z', 'k', 2n]])
+    both(
+      odd,
+      't',
+      [
+        ['x', 'k', 1n],
+        ['y', 'k', 2n],
+      ],
+      [
+        ['x', 'K', 1n],
+        ['z', 'k', 2n],
+      ],
+    )
     expectDifferent(
       { table: 't', key: { a: 1, 'b "q': 'k' }, a: { v: 'x', 'b "q': 'k', a: 1 }, b: { v: 'x', 'b "q': 'K', a: 1 } },
       { table: 't', key: { a: 2, 'b "q': 'k' }, a: { v: 'y', 'b "q': 'k', a: 2 }, b: { v: 'z', 'b "q': 'k', a: 2 } },
     )
-    both(odd, 't', [['x', 'k', 1n], ['y', 'K', 2n]], [['y', 'K', 2n], ['x', 'k', 1n]])
+    both(
+      odd,
+      't',
+      [
+        ['x', 'k', 1n],
+        ['y', 'K', 2n],
+      ],
+      [
+        ['y', 'K', 2n],
+        ['x', 'k', 1n],
+      ],
+    )
     expectEqual(1, 2)
   })
 
   test('rowids that only SQLite sees do not count', () => {
-    both('CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, v)', 't', [['a', 1n], ['b', 2n]], [['b', 2n], ['a', 1n]])
+    both(
+      'CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, v)',
+      't',
+      [
+        ['a', 1n],
+        ['b', 2n],
+      ],
+      [
+        ['b', 2n],
+        ['a', 1n],
+      ],
+    )
     expectEqual(1, 2)
   })
 
   test('generated columns', () => {
-    const generated = (factor: number) => `CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, m INTEGER AS (n * ${factor}), s INTEGER AS (n + 1) STORED)`
+    const generated = (factor: number) =>
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, m INTEGER AS (n * ${factor}), s INTEGER AS (n + 1) STORED)`
     fill(a, `${generated(2)}; INSERT INTO t VALUES (1, 5)`)
     fill(b, `${generated(3)}; INSERT INTO t VALUES (1, 5)`)
     expectDifferent({ table: 't', key: { id: 1 }, a: { id: 1, n: 5, m: 10, s: 6 }, b: { id: 1, n: 5, m: 15, s: 6 } })
@@ -154,29 +240,116 @@ describe('tables without a key', () => {
   const ddl = 'CREATE TABLE t (x, y)'
 
   test('count each row', () => {
-    both(ddl, 't', [[1n, null], [2n, 'b'], [1n, null], [1n, null]], [[2n, 'b'], [1n, null], [1n, null], [1n, null]])
+    both(
+      ddl,
+      't',
+      [
+        [1n, null],
+        [2n, 'b'],
+        [1n, null],
+        [1n, null],
+      ],
+      [
+        [2n, 'b'],
+        [1n, null],
+        [1n, null],
+        [1n, null],
+      ],
+    )
     expectEqual(1, 4)
-    both(ddl, 't', [[1n, null], [2n, 'b'], [2n, 'b'], [1n, null]], [[2n, 'b'], [1n, null], [1n, null], [3n, 'c']])
+    both(
+      ddl,
+      't',
+      [
+        [1n, null],
+        [2n, 'b'],
+        [2n, 'b'],
+        [1n, null],
+      ],
+      [
+        [2n, 'b'],
+        [1n, null],
+        [1n, null],
+        [3n, 'c'],
+      ],
+    )
     expectDifferent({ table: 't', key: null, a: { x: 2, y: 'b' }, b: null }, { table: 't', key: null, a: null, b: { x: 3, y: 'c' } })
-    both(ddl, 't', [[1n, null], [1n, null], [1n, null]], [[1n, null]])
+    both(
+      ddl,
+      't',
+      [
+        [1n, null],
+        [1n, null],
+        [1n, null],
+      ],
+      [[1n, null]],
+    )
     const one = { table: 't', key: null, a: { x: 1, y: null }, b: null }
     expectDifferent(one, one)
     expect(all(1).map(brief)).toEqual([one])
   })
 
   test('tell INTEGER from REAL, however mixed', () => {
-    both(ddl, 't', [[1n, 'a'], [1, 'b'], [1n, 'b']], [[1n, 'b'], [1, 'b'], [1n, 'a']])
+    both(
+      ddl,
+      't',
+      [
+        [1n, 'a'],
+        [1, 'b'],
+        [1n, 'b'],
+      ],
+      [
+        [1n, 'b'],
+        [1, 'b'],
+        [1n, 'a'],
+      ],
+    )
     expectEqual(1, 3)
-    both(ddl, 't', [[1n, 'a'], [1, 'b']], [[1, 'a'], [1n, 'b']])
+    both(
+      ddl,
+      't',
+      [
+        [1n, 'a'],
+        [1, 'b'],
+      ],
+      [
+        [1, 'a'],
+        [1n, 'b'],
+      ],
+    )
     expect(all()).toHaveLength(4)
     expect(contentDigest(a)).not.toBe(contentDigest(b))
   })
 
   test('a key that may be NULL, and is, tells no rows apart', () => {
     const nullable = 'CREATE TABLE t (id TEXT PRIMARY KEY, v)'
-    both(nullable, 't', [[null, 1n], [null, 2n], ['a', 3n]], [[null, 2n], ['a', 3n], [null, 1n]])
+    both(
+      nullable,
+      't',
+      [
+        [null, 1n],
+        [null, 2n],
+        ['a', 3n],
+      ],
+      [
+        [null, 2n],
+        ['a', 3n],
+        [null, 1n],
+      ],
+    )
     expectEqual(1, 3)
-    both(nullable, 't', [[null, 1n], [null, 2n]], [[null, 2n], [null, 2n]])
+    both(
+      nullable,
+      't',
+      [
+        [null, 1n],
+        [null, 2n],
+      ],
+      [
+        [null, 2n],
+        [null, 2n],
+      ],
+    )
     expectDifferent({ table: 't', key: null, a: { id: null, v: 1 }, b: null }, { table: 't', key: null, a: null, b: { id: null, v: 2 } })
     both(nullable, 't', [['a', 1n]], [[null, 1n]])
     expect(all()).toHaveLength(2)
@@ -202,7 +375,12 @@ describe('the tables themselves', () => {
   ])('other columns: %s', (_, ddlA, ddlB) => {
     fill(a, ddlA)
     fill(b, ddlB)
-    expect(compare(a, b)).toMatchObject({ equal: false, table: 't', key: null, message: expect.stringMatching(/table t has other columns/) })
+    expect(compare(a, b)).toMatchObject({
+      equal: false,
+      table: 't',
+      key: null,
+      message: expect.stringMatching(/table t has other columns/),
+    })
     expect(all()).toHaveLength(1)
   })
 
@@ -212,7 +390,7 @@ describe('the tables themselves', () => {
       const store = openStore(database, path)
       store.begin()
       store.write.run('INSERT INTO t (v) VALUES (?), (?)', 'x', 'y')
-      store.enterId(`id of ${path}`, { hash: path, version: 1, events: 1 })
+      store.enterIds([`id of ${path}`], { position: path.length, version: 1 })
       store.enterHistory({ end: 1, position: 1, time: path.length, digest: path, verdicts: null, writes: '*' })
       store.commit({ ...store.standing, version: 1, place: path })
       store.close()
@@ -241,11 +419,13 @@ describe('the files', () => {
   })
 
   test('may be written meanwhile', () => {
-    both('CREATE TABLE t (id INTEGER PRIMARY KEY)', 't', [[1n], [2n], [3n]], [])
+    const ddl = 'CREATE TABLE t (id INTEGER PRIMARY KEY); CREATE TABLE u (id INTEGER PRIMARY KEY)'
+    fill(a, ddl, { t: [[1n], [2n]], u: [[3n]] })
+    fill(b, ddl)
     const rows = diff(a, b)
     expect(rows.next().value).toMatchObject({ key: { id: 1 } })
     const writer = new DatabaseSync(a)
-    writer.exec('DELETE FROM t')
+    writer.exec('DELETE FROM t; DELETE FROM u')
     expect([...rows].map(row => row.key)).toEqual([{ id: 2 }, { id: 3 }])
     expect(compare(a, b)).toMatchObject({ equal: true })
     writer.close()
@@ -272,10 +452,22 @@ test('a digest tells no more than the rows', () => {
   expect(digest).toMatch(/^[\w-]{43}$/)
   // Values that only their borders tell apart.
   const seen = new Set([digest])
-  for (const row of [['ab', ''], ['', 'ab'], ['a', null], [null, 'a'], ['t1:a', 'b'], [1n, 11n], [11n, 1n], [1n, '1'], [1, 1n]] as Sql[][]) {
+  for (const row of [
+    ['ab', ''],
+    ['', 'ab'],
+    ['a', null],
+    [null, 'a'],
+    ['t1:a', 'b'],
+    [1n, 11n],
+    [11n, 1n],
+    [1n, '1'],
+    [1, 1n],
+    ['atb', ''],
+    ['a', 'bt'],
+  ] as Sql[][]) {
     both('CREATE TABLE t (x, y)', 't', [row], [row])
     seen.add(contentDigest(a))
     expect(contentDigest(b)).toBe(contentDigest(a))
   }
-  expect(seen.size).toBe(10)
+  expect(seen.size).toBe(12)
 })

@@ -16,18 +16,27 @@ describe('a definition may hold', () => {
   test.each([
     [''],
     ['-- nothing yet'],
-    ['CREATE TABLE a (x INTEGER PRIMARY KEY AUTOINCREMENT, y TEXT NOT NULL DEFAULT \'now\', z REAL DEFAULT (1.5)) STRICT'],
+    ["CREATE TABLE a (x INTEGER PRIMARY KEY AUTOINCREMENT, y TEXT NOT NULL DEFAULT 'now', z REAL DEFAULT (1.5)) STRICT"],
     ['CREATE TABLE a (x TEXT PRIMARY KEY, y TEXT) STRICT, WITHOUT ROWID; CREATE UNIQUE INDEX a_y ON a (lower(y)) WHERE y IS NOT NULL'],
     ['CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p INTEGER NOT NULL REFERENCES p ON DELETE CASCADE)'],
     // Declared in any order.
     ['CREATE TABLE c (p INTEGER NOT NULL REFERENCES p); CREATE TABLE p (id INTEGER PRIMARY KEY)'],
-    ["CREATE TABLE a (at TEXT, day TEXT AS (date(at, '+1 day')) STORED, CHECK (date(at) IS NOT NULL)); CREATE INDEX a_month ON a (strftime('%m', at))"],
+    [
+      "CREATE TABLE a (at TEXT, day TEXT AS (date(at, '+1 day')) STORED, CHECK (date(at) IS NOT NULL)); CREATE INDEX a_month ON a (strftime('%m', at))",
+    ],
     ['CREATE TABLE a (x); CREATE TABLE b (x); CREATE TRIGGER t AFTER INSERT ON a BEGIN INSERT INTO b VALUES (date(new.x)); END'],
     // Views are read by queries too, and those may ask the clock.
     ["CREATE TABLE a (due TEXT); CREATE VIEW late AS SELECT due, random() AS r FROM a WHERE due < date('now', 'localtime')"],
-    ['CREATE TABLE a (x); CREATE VIEW v AS SELECT x FROM a; CREATE TRIGGER t INSTEAD OF INSERT ON v BEGIN INSERT INTO a VALUES (new.x); END'],
+    [
+      'CREATE TABLE a (x); CREATE VIEW v AS SELECT x FROM a; CREATE TRIGGER t INSTEAD OF INSERT ON v BEGIN INSERT INTO a VALUES (new.x); END',
+    ],
     // Names that look like calls.
-    ['CREATE TABLE date (changes TEXT); CREATE INDEX time ON date (changes); CREATE TABLE random (x REFERENCES date (rowid))'.replace(' REFERENCES date (rowid)', '')],
+    [
+      'CREATE TABLE date (changes TEXT); CREATE INDEX time ON date (changes); CREATE TABLE random (x REFERENCES date (rowid))'.replace(
+        ' REFERENCES date (rowid)',
+        '',
+      ),
+    ],
     ["CREATE TABLE a (x TEXT DEFAULT 'date(''now'')') /* date('now') */ -- random()\n"],
   ])('%s', ddl => expect(sqlite(ddl)).toEqual({ kind: 'sqlite', definition: ddl }))
 })
@@ -74,13 +83,22 @@ describe('a definition is refused', () => {
     ['CREATE TABLE a (x, y AS (random()))', /non-deterministic|gives every replica/],
     ['CREATE TABLE a (x); CREATE TRIGGER t AFTER UPDATE OF x ON a BEGIN UPDATE a SET x = random(); END', /random\(\) gives every replica/],
     ['CREATE TABLE a (x); CREATE TRIGGER t AFTER DELETE ON a WHEN changes() > 1 BEGIN SELECT 1; END', /changes\(\) depends on/],
-    ["CREATE TABLE a (x); CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE a SET x = max(1, \"date\" ( /* */ 'now')); END", /trigger t: date\('now'\) reads the clock/],
-    ['CREATE TABLE a (x); CREATE VIEW v AS SELECT x FROM a; CREATE TRIGGER t INSTEAD OF INSERT ON v BEGIN INSERT INTO a VALUES (random()); END', /random\(\)/],
+    [
+      'CREATE TABLE a (x); CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE a SET x = max(1, "date" ( /* */ \'now\')); END',
+      /trigger t: date\('now'\) reads the clock/,
+    ],
+    [
+      'CREATE TABLE a (x); CREATE VIEW v AS SELECT x FROM a; CREATE TRIGGER t INSTEAD OF INSERT ON v BEGIN INSERT INTO a VALUES (random()); END',
+      /random\(\)/,
+    ],
     ['CREATE TABLE a (x DEFAULT (sqlite_version()))', /sqlite_version\(\) differs between replicas/],
     ["CREATE TABLE a (x DEFAULT (load_extension('x')))", /load_extension\(\) is not available/],
-    ['CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE a (x REFERENCES p DEFERRABLE INITIALLY DEFERRED)', /judged when the transaction commits/],
+    [
+      'CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE a (x REFERENCES p DEFERRABLE INITIALLY DEFERRED)',
+      /judged when the transaction commits/,
+    ],
     ['CREATE TABLE a (x UNIQUE ON CONFLICT ROLLBACK)', /would undo other commands/],
-    ['CREATE TABLE a (x); CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT RAISE (ROLLBACK, \'no\'); END', /would undo other commands/],
+    ["CREATE TABLE a (x); CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT RAISE (ROLLBACK, 'no'); END", /would undo other commands/],
     ['CREATE TABLE a (x); CREATE TRIGGER t AFTER INSERT ON a BEGIN INSERT OR ROLLBACK INTO a VALUES (1); END', /would undo other commands/],
     ['CREATE TABLE a (x);\0 CREATE TABLE b (x)', /NUL/],
   ])('%j', (ddl, message) => {

@@ -83,7 +83,7 @@ const writing = [
   'WITH x AS (SELECT 1) UPDATE item SET n = 5 FROM x RETURNING n',
   'DELETE FROM item RETURNING id',
   'DELETE FROM item',
-  "INSERT INTO item (id) VALUES (1) ON CONFLICT DO UPDATE SET n = 9 RETURNING id",
+  'INSERT INTO item (id) VALUES (1) ON CONFLICT DO UPDATE SET n = 9 RETURNING id',
   'EXPLAIN DELETE FROM item',
 ]
 const ofTheEngine = [
@@ -125,13 +125,18 @@ describe.each(ways)('by %s', (_, run) => {
     expect(error.code).toBe('query-failed')
   })
 
-  test.each(['SELECT * FROM sqlite_schema', 'SELECT * FROM sqlite_sequence', 'SELECT * FROM dbstat', "SELECT * FROM pragma_table_info('item')"])(
-    'layout is not for decide and projections: %s',
-    sql => {
-      expect(caught(() => run(store.read, sql))).toMatchObject({ code: 'decide-failed', message: expect.stringMatching(/belongs to SQLite/) })
-      expect(caught(() => run(store.write, sql))).toMatchObject({ code: 'projection-failed', message: expect.stringMatching(/belongs to SQLite/) })
-    },
-  )
+  test.each([
+    'SELECT * FROM sqlite_schema',
+    'SELECT * FROM sqlite_sequence',
+    'SELECT * FROM dbstat',
+    "SELECT * FROM pragma_table_info('item')",
+  ])('layout is not for decide and projections: %s', sql => {
+    expect(caught(() => run(store.read, sql))).toMatchObject({ code: 'decide-failed', message: expect.stringMatching(/belongs to SQLite/) })
+    expect(caught(() => run(store.write, sql))).toMatchObject({
+      code: 'projection-failed',
+      message: expect.stringMatching(/belongs to SQLite/),
+    })
+  })
 })
 
 test.each(writing.slice(0, -1))('a projection may: %s', sql => {
@@ -156,12 +161,16 @@ test('a copy of the database cannot be made', () => {
   expect(existsSync('/tmp/mainstem-copy.db')).toBe(false)
 })
 
-test.each(["UPDATE sqlite_sequence SET seq = 100 WHERE name = 'item'", 'DELETE FROM sqlite_sequence', "INSERT INTO sqlite_schema VALUES (1, 2, 3, 4, 5)"])(
-  'a projection may not write: %s',
-  sql => {
-    expect(caught(() => store.write.run(sql))).toMatchObject({ code: 'projection-failed', message: expect.stringMatching(/rows of the app's own tables/) })
-  },
-)
+test.each([
+  "UPDATE sqlite_sequence SET seq = 100 WHERE name = 'item'",
+  'DELETE FROM sqlite_sequence',
+  'INSERT INTO sqlite_schema VALUES (1, 2, 3, 4, 5)',
+])('a projection may not write: %s', sql => {
+  expect(caught(() => store.write.run(sql))).toMatchObject({
+    code: 'projection-failed',
+    message: expect.stringMatching(/rows of the app's own tables/),
+  })
+})
 
 test('what a projection has prepared cannot be run by decide', () => {
   const sql = 'DELETE FROM item WHERE id = 1 RETURNING id'
@@ -184,7 +193,7 @@ test('a statement that SQLite compiles anew is judged as before', () => {
   expect(store.read.get(read)).toEqual({ n: 2 })
   store.write.run(write)
   expect(store.read.get(read)).toEqual({ n: 3 })
-  store.enterId('id', { hash: '', version: 1, events: 0 })
+  store.enterIds(['id'], { position: 1, version: 1 })
   store.commit({ ...standing, version: 2 })
 })
 
@@ -238,7 +247,10 @@ describe('the same on every replica', () => {
   })
 
   test.each(impure)('a projection is refused: %s %j', (sql, params, message) => {
-    for (const run of [...ways.map(([, way]) => way), (handle: Reader, text: string, ...all: Sql[]) => (handle as Writer).run(`INSERT INTO loose (a) ${text}`, ...all)]) {
+    for (const run of [
+      ...ways.map(([, way]) => way),
+      (handle: Reader, text: string, ...all: Sql[]) => (handle as Writer).run(`INSERT INTO loose (a) ${text}`, ...all),
+    ]) {
       if (sql.includes('*') && !ways.some(([, way]) => way === run)) continue
       const error = caught(() => run(store.write, sql, ...params))
       expect(error.code).toBe('projection-failed')
@@ -314,8 +326,12 @@ describe('the same on every replica', () => {
       half: 2,
       json: '[5]',
     })
-    expect([...store.read.each('SELECT typeof(?) AS a, typeof(?) AS b, typeof(?) AS c', 5.5, -0, 2 ** 60)]).toEqual([{ a: 'real', b: 'integer', c: 'real' }])
-    expect(store.write.all('INSERT INTO item (name, any_value) VALUES (?, ?) RETURNING typeof(any_value) AS t', 'z', 7)).toEqual([{ t: 'integer' }])
+    expect([...store.read.each('SELECT typeof(?) AS a, typeof(?) AS b, typeof(?) AS c', 5.5, -0, 2 ** 60)]).toEqual([
+      { a: 'real', b: 'integer', c: 'real' },
+    ])
+    expect(store.write.all('INSERT INTO item (name, any_value) VALUES (?, ?) RETURNING typeof(any_value) AS t', 'z', 7)).toEqual([
+      { t: 'integer' },
+    ])
   })
 })
 
@@ -337,7 +353,8 @@ describe('handles', () => {
     const sql = 'SELECT id FROM item WHERE id >= ? ORDER BY id'
     for (const handle of [store.read, store.write]) {
       const seen: unknown[] = []
-      for (const { id } of handle.each<{ id: number }>(sql, 1)) seen.push(id, ...[...handle.each<{ id: number }>(sql, id)].map(row => -row.id), handle.get(sql, id))
+      for (const { id } of handle.each<{ id: number }>(sql, 1))
+        seen.push(id, ...[...handle.each<{ id: number }>(sql, id)].map(row => -row.id), handle.get(sql, id))
       expect(seen).toEqual([1, -1, -2, { id: 1 }, 2, -2, { id: 2 }])
     }
   })
@@ -349,7 +366,8 @@ describe('handles', () => {
   })
 
   test('a projection may write what it loops over', () => {
-    for (const { id } of store.write.each<{ id: number }>('SELECT id FROM item')) store.write.run('INSERT INTO item (name) VALUES (?)', `copy of ${id}`)
+    for (const { id } of store.write.each<{ id: number }>('SELECT id FROM item'))
+      store.write.run('INSERT INTO item (name) VALUES (?)', `copy of ${id}`)
     expect(items()).toHaveLength(4)
   })
 
@@ -360,7 +378,10 @@ describe('handles', () => {
     const rows = store.read.each('SELECT id FROM item ORDER BY id')[Symbol.iterator]()
     rows.next()
     end()
-    expect(caught(() => rows.next())).toMatchObject({ code: 'decide-failed', message: expect.stringMatching(/after the function they were given to had returned/) })
+    expect(caught(() => rows.next())).toMatchObject({
+      code: 'decide-failed',
+      message: expect.stringMatching(/after the function they were given to had returned/),
+    })
     expect(rows.next().done).toBe(true)
     store.begin()
     expect([...store.read.each('SELECT 1 AS one')]).toEqual([{ one: 1 }])
@@ -375,7 +396,11 @@ describe('handles', () => {
   })
 
   test("errors of the app's SQL are SQLite's own", () => {
-    for (const run of [() => store.read.get('SELECT nothing FROM item'), () => store.write.run('INSERT INTO item (id, n) VALUES (1, 1)'), () => store.write.run("UPDATE item SET n = 'x'")]) {
+    for (const run of [
+      () => store.read.get('SELECT nothing FROM item'),
+      () => store.write.run('INSERT INTO item (id, n) VALUES (1, 1)'),
+      () => store.write.run("UPDATE item SET n = 'x'"),
+    ]) {
       const error = caught(run)
       expect(error).not.toBeInstanceOf(EngineError)
       expect(error).toMatchObject({ code: 'ERR_SQLITE_ERROR' })

@@ -46,6 +46,7 @@ test('it answers as the whole list of entries would, above the floor, over many 
       }
       expect(asked).toBe(1)
     }),
-    { seed: 3, numRuns: 30 },
+    // A shorter list would not be evicted as often: nothing to shrink to.
+    { seed: 3, numRuns: 30, endOnFailure: true },
   )
 })
