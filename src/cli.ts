@@ -28,6 +28,7 @@ Examples:
 /** Runs one call and ends the process. */
 export async function main(argv: readonly string[]): Promise<void> {
   const cli = new Cli(argv.includes('--json'))
+  process.on('uncaughtException', error => process.exit(report(cli, error)))
   try {
     await program(cli).parseAsync(argv, { from: 'user' })
   } catch (error) {

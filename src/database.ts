@@ -23,7 +23,7 @@ export interface Standing {
   readonly digest: string
   /** Log time: the running maximum of the records' times, ms since the epoch. */
   readonly time: number
-  /** sha256 (base64url) of the record at `position`; '' at position 0. */
+  /** `recordHash` of the record at `position`; '' at position 0. */
   readonly recordHash: string
   /** The place of the log and its generation that `position` belongs to. */
   readonly place: string

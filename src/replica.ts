@@ -3,6 +3,7 @@
  * the log, the roster, sockets, timers and callers is fed to the shard (`shard.ts`), and what the shard wants done is done.
  */
 import { randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import { control } from './accept.ts'
 import { type App, type Args, definitionOf, type Outcome, revision } from './app.ts'
 import { type StrategyName, strategies, strategyOf } from './consistency.ts'
@@ -161,19 +162,16 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
   checkOptions(options)
   const log = typeof options.log === 'string' ? openLog(options.log) : options.log
   let data: DataDirectory | undefined
-  let engine: Engine | undefined
   try {
     data = options.data === undefined ? undefined : new DataDirectory(options.data, app.name, revision(app))
     data?.clean()
-    engine = await Engine.start(app, options, log, data)
-    return engine as unknown as Replica<EI, CI, CR, QI, QR>
   } catch (error) {
-    if (!engine) {
-      data?.close()
-      if (typeof options.log === 'string') await log.close()
-    }
+    data?.close()
+    if (typeof options.log === 'string') await log.close()
     throw error
   }
+  // From here on it is the engine that closes both.
+  return (await Engine.start(app, options, log, data)) as unknown as Replica<EI, CI, CR, QI, QR>
 }
 
 function checkOptions({ log, data, strategy, timeout, maxRecordBytes }: ReplicaOptions): void {
@@ -257,7 +255,7 @@ class Engine {
     }
     const manifest = await ensureManifest(this.#log, this.app.name)
     const head = await this.#log.head()
-    const saved = this.#savedProgress(manifest.generation, head)
+    const saved = await this.#savedProgress(manifest.generation, head)
     if (this.#data) {
       this.#server = await LinkServer.listen(socketPath(this.#data.path), (method, params) => this.#serve(method, params))
     }
@@ -288,13 +286,18 @@ class Engine {
     this.#following = this.#follow()
   }
 
-  #savedProgress(generation: number, head: Position) {
+  async #savedProgress(generation: number, head: Position) {
     const saved = this.#data?.load()
     if (!saved || saved.place !== this.#log.place || saved.state.generation !== generation) {
       if (saved && saved.place === this.#log.place) this.#notice(`the log was restored or copied (generation ${saved.state.generation} is now ${generation}): the databases are checked against it`)
       return undefined
     }
-    if (saved.cursor <= head) return saved
+    if (saved.cursor <= head) {
+      // It may have been replaced, and have grown since. Then nothing goes on from the state of the former one.
+      if (isDeepStrictEqual(saved.state, await shardAt(this.#log, saved.cursor))) return saved
+      this.#notice('the log does not hold what was read of it before: it is read anew, and the databases are checked against it')
+      return undefined
+    }
     throw new EngineError(
       'log-behind',
       `this replica has read ${this.#log.description} up to position ${saved.cursor}, but the log ends at ${head}: it was replaced by an older copy of itself. Bring the newer log back, or make the older one official with \`mainstem restore\`, which raises its generation`,
@@ -574,9 +577,9 @@ class Engine {
         const last = chunk.reached === after
         this.#feed({ type: 'caught-up', tenant, shard, records: chunk.records, last })
         if (last) return
-        for (const { value } of chunk.records) {
+        for (const { value, tenant: filed } of chunk.records) {
           const record = decode(value)
-          if (record.kind === 'foreign' || record.kind === 'data') continue
+          if (record.kind === 'foreign' || record.kind === 'data' || filed !== null) continue
           const next = control(shard, record)
           if (typeof next !== 'string') shard = next
         }

@@ -147,10 +147,28 @@ interface Attempt {
   readonly quiet: readonly { readonly request: Request; readonly reply: Reply }[]
   /** Nothing of this tenant, and no control record but barriers, was folded since its base. */
   intact: boolean
+  /** The cursor when it was sent. */
+  after: Position
   /** The append that it is part of, until that is answered. */
   append: number | undefined
   /** When the log was asked to give it up. */
   givenUp: number | undefined
+}
+
+/** Whatever cannot be written any more stands in the log. */
+function close(home: Home): void {
+  const { tenant } = home
+  home.tenant = undefined
+  try {
+    tenant?.close()
+  } catch {
+    // Of a tenant that halted, its error is the one to tell.
+    try {
+      tenant?.store.close()
+    } catch {
+      // The next start will tell.
+    }
+  }
 }
 
 /** A tenant as the shard keeps it: closed ones cost a few words. */
@@ -167,9 +185,11 @@ interface Home {
   pending: { stored: Stored; record: DataRecord; state: ShardState }[]
   /** Backoff: no new batch before this time. */
   notBefore: number
-  /** No new batch before something was folded: the log refused the last one. */
-  behind: boolean
+  /** No new batch before the cursor has passed this: the log refused the last one, for something stands behind it. */
+  behind: Position
   used: number
+  /** Where it stood when it was closed. */
+  position: Position
   version: number
   winner: string | undefined
 }
@@ -200,6 +220,7 @@ export class Shard {
   readonly #types: Set<string>
   readonly #startedAt: Position
   readonly #patience: number
+  readonly #maxOpen: number
   #newReads: Read[] = []
   #quietAttempts: Attempt[] = []
   #doubtful: Attempt[] = []
@@ -226,6 +247,7 @@ export class Shard {
     this.#state = options.state ?? emptyShard
     this.#types = new Set(options.types)
     this.#patience = PATIENCE * (1 + options.random() / 3)
+    this.#maxOpen = options.maxOpen ?? 64
   }
 
   get cursor(): Position {
@@ -288,7 +310,7 @@ export class Shard {
   }
 
   close(): void {
-    for (const home of this.#open) home.tenant?.close()
+    for (const home of this.#open) close(home)
     this.#open.clear()
   }
 
@@ -312,7 +334,11 @@ export class Shard {
         this.#flush()
         break
       case 'records':
-        for (const stored of input.records) this.#take(stored)
+        for (const stored of input.records) {
+          this.#take(stored)
+          // In the records of a moment there may be more tenants than there can be open files.
+          this.#evict(2 * this.#maxOpen)
+        }
         if (input.reached > this.#cursor) this.#cursor = input.reached
         this.#endOfFold()
         break
@@ -411,7 +437,7 @@ export class Shard {
   }
 
   #mayStart(home: Home): boolean {
-    return !home.attempt && !home.behind && home.status !== 'checking'
+    return !home.attempt && this.#cursor > home.behind && home.status !== 'checking'
   }
 
   /** Decides and projects what waits, up to a record's size, in an open transaction. */
@@ -444,7 +470,7 @@ export class Shard {
         decisions: batch.decisions,
       }
       const value = batch.decisions.length === 0 ? undefined : encodeRecord(record, batch.parts)
-      const attempt: Attempt = { home, value, record, requests: batch.requests, quiet: batch.quiet, intact: true, append: undefined, givenUp: undefined }
+      const attempt: Attempt = { home, value, record, requests: batch.requests, quiet: batch.quiet, intact: true, after: this.#cursor, append: undefined, givenUp: undefined }
       home.attempt = attempt
       this.#flying.add(home)
       if (value === undefined) this.#quietAttempts.push(attempt)
@@ -572,8 +598,7 @@ export class Shard {
         case 'conflict':
           this.#conflicts++
           behind = true
-          // Unless what stands behind was folded while the answer was on its way.
-          attempt.home.behind = attempt.intact
+          attempt.home.behind = attempt.after
           this.#void(attempt)
           this.#land(attempt)
           this.#again(attempt, true)
@@ -631,13 +656,14 @@ export class Shard {
     else if (record.kind === 'data') {
       if (record.tenant !== stored.tenant || this.#state.log === null || record.log !== this.#state.log) this.#foreign++
       else this.#takeData(stored, record)
-    } else this.#takeControl(record, stored)
+    } else if (stored.tenant !== null) this.#foreign++
+    else this.#takeControl(record, stored)
   }
 
   #takeControl(record: ControlRecord, stored: Stored): void {
     const next = control(this.#state, record)
     if (typeof next === 'string') {
-      if (record.log !== this.#state.log) this.#foreign++
+      if (record.log !== this.#state.log || this.#state.sealed) this.#foreign++
     } else {
       this.#state = next
       if (record.kind !== 'barrier') for (const { attempt } of this.#homes.values()) if (attempt) this.#void(attempt)
@@ -669,7 +695,6 @@ export class Shard {
     const { attempt } = home
     const own = attempt !== undefined && attempt.value === stored.value
     if (attempt && !own) this.#void(attempt)
-    home.behind = false
     home.used = this.#now
     let folded: Folded
     try {
@@ -682,6 +707,7 @@ export class Shard {
     for (const [index, { events }] of record.decisions.entries()) {
       if (folded.verdicts[index] === 'accepted') for (const { type } of events) this.#types.add(type)
     }
+    if (folded.verdicts[0] === 'foreign') this.#foreign++
     if (folded.verdicts[0] === 'diverged') this.#out.push({ do: 'suspect', tenant: home.name, ...tenant.state, position: stored.position })
     if (own) this.#settle(attempt, folded)
     else {
@@ -704,6 +730,7 @@ export class Shard {
       else if (verdict === 'expired') this.#refuse(request, expired(request.id))
       else {
         // A duplicate is found in the id table when it is its turn again.
+        if (verdict === 'duplicate') request.inDoubt = true
         request.fresh = false
         if (verdict === 'conflict' || verdict === 'too-old') request.conflicts++
         again.push(request)
@@ -717,7 +744,7 @@ export class Shard {
   }
 
   #countRefused({ verdicts }: Folded): void {
-    for (const verdict of verdicts) if (verdict !== 'accepted') this.#refused++
+    for (const verdict of verdicts) if (verdict !== 'accepted' && verdict !== 'foreign') this.#refused++
   }
 
   /** Undoes a speculation that can no longer come true. Its record may still be on its way. */
@@ -773,7 +800,6 @@ export class Shard {
   #endOfFold(): void {
     for (const home of this.#following) this.#commit(home)
     this.#following.clear()
-    this.#evict()
     for (const [key, look] of this.#looks) {
       if (look.target === undefined || this.#cursor < look.target) continue
       this.#looks.delete(key)
@@ -781,6 +807,7 @@ export class Shard {
       for (const attempt of look.attempts) this.#quietDone(attempt)
     }
     this.#serveWaiting()
+    this.#evict(this.#maxOpen)
     this.#out.push({ do: 'moved' })
   }
 
@@ -800,12 +827,7 @@ export class Shard {
     this.#open.delete(home)
     this.#following.delete(home)
     this.#queued.delete(home)
-    try {
-      home.tenant?.store.close()
-    } catch {
-      // The file is left as it is; the error that halted the tenant is the one to tell.
-    }
-    home.tenant = undefined
+    close(home)
     const { attempt, queue } = home
     home.attempt = undefined
     home.queue = []
@@ -831,8 +853,9 @@ export class Shard {
         attempt: undefined,
         pending: [],
         notBefore: 0,
-        behind: false,
+        behind: -1,
         used: 0,
+        position: 0,
         version: 0,
         winner: undefined,
       }
@@ -852,6 +875,8 @@ export class Shard {
       this.#open.add(home)
       // A database that is new, in a run that has seen the log from its beginning, cannot have missed anything.
       home.checked ||= !rebuilt && store.standing.position === 0 && this.#startedAt === 0
+      // Somebody deleted it, or put an older one in its place, while it was closed.
+      if (store.standing.position < home.position) home.checked = false
       home.status = home.checked ? 'open' : 'checking'
       if (!home.checked) this.#out.push({ do: 'catch-up', tenant: home.name, store, upTo: Math.max(this.#cursor, store.standing.position) })
     } catch (error) {
@@ -868,7 +893,7 @@ export class Shard {
       if (record.kind === 'foreign') continue
       if (record.kind === 'data') {
         if (record.tenant === name && stored.tenant === name && record.log === state.log) this.#foldInto(home, state, stored, record)
-      } else {
+      } else if (stored.tenant === null) {
         const next = control(state, record)
         if (typeof next !== 'string') state = next
       }
@@ -887,25 +912,24 @@ export class Shard {
   #misplaced(name: string, error: EngineError | 'rebuild'): void {
     const home = this.#home(name)
     if (error !== 'rebuild') return this.#halt(home, error)
-    home.tenant?.close()
+    close(home)
     this.#open.delete(home)
-    home.tenant = undefined
     home.status = 'closed'
-    home.version = 0
+    home.version = home.position = 0
     this.#options.discard(name)
     this.#openHome(home, true)
   }
 
-  /** Closes the tenants that were idle longest, as many as are too many. */
-  #evict(): void {
-    const max = this.#options.maxOpen ?? 64
-    if (this.#open.size <= max) return
-    const idle = [...this.#open].filter(home => home.status === 'open' && !home.attempt && home.queue.length === 0)
+  /** Closes the tenants that were idle longest, if there are more than so many. */
+  #evict(most: number): void {
+    if (this.#open.size <= most) return
+    const wanted = new Set(this.#waiting.map(({ tenant }) => tenant))
+    const idle = [...this.#open].filter(home => home.status === 'open' && !home.attempt && home.queue.length === 0 && !wanted.has(home.name))
     idle.sort((a, b) => a.used - b.used)
-    for (const home of idle.slice(0, this.#open.size - Math.ceil(max * 0.75))) {
+    for (const home of idle.slice(0, this.#open.size - Math.ceil(this.#maxOpen * 0.75))) {
       if (!this.#commit(home)) continue
-      home.tenant?.close()
-      home.tenant = undefined
+      home.position = home.tenant?.position ?? 0
+      close(home)
       home.status = 'closed'
       this.#open.delete(home)
     }

@@ -1,5 +1,6 @@
 /** What went wrong, for people and for programs, and the exit status that says so. */
 import { EngineError, type ErrorCode, errorKinds, type Retry } from '../errors.ts'
+import { paintErrors } from './output.ts'
 
 /** Codes of the command line itself, beside those of the engine: wrong arguments, and files that cannot be read or written. */
 export type CliCode = 'usage' | 'file'
@@ -40,6 +41,7 @@ export function failureOf(error: unknown): Failure {
   const message = error instanceof Error ? error.message : String(error)
   if (typeof code === 'string' && typeof path === 'string')
     return { code: 'file', exit: 1, message: explain(code, path, message), retry: 'no' }
+  if (code === 'ERR_SQLITE_ERROR') return { code: 'file', exit: 1, message: `SQLite says: ${message}`, retry: 'no' }
   return { code: 'internal', exit: 1, message, retry: 'unknown' }
 }
 
@@ -62,7 +64,7 @@ export function showFailure(failure: Failure, json: boolean, debug: unknown): st
   const { code, message, retry, id, details } = failure
   if (json)
     return `${JSON.stringify({ error: { code, message, retry, ...(id === undefined ? {} : { id }), ...(details === undefined ? {} : { details }) } })}\n`
-  const lines = [`error ${code}: ${message}`]
+  const lines = [`${paintErrors.red('error')} ${code}: ${message}`]
   if (id !== undefined && retry !== 'no') lines.push(`  To repeat it safely, give the same id: --id ${id}`)
   else if (id !== undefined) lines.push(`  id ${id}`)
   if (code === 'internal' && debug === undefined) lines.push('  MAINSTEM_DEBUG=1 shows where it happened')

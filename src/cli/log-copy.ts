@@ -1,5 +1,6 @@
 /** `mainstem log copy`: moves a log into another one. */
 import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { EngineError } from '../errors.ts'
 import { type Copied, copyLog } from '../log/copy.ts'
@@ -9,7 +10,7 @@ import { SqliteLog } from '../log/sqlite.ts'
 import type { Cli } from './context.ts'
 import { CliError } from './failure.ts'
 import { examples, withOptions } from './options.ts'
-import { plural } from './output.ts'
+import { count, plural } from './output.ts'
 import { filePath } from './settings.ts'
 
 export function addLogCopy(log: Command, cli: Cli): void {
@@ -39,10 +40,10 @@ export function addLogCopy(log: Command, cli: Cli): void {
         let copied: Copied
         try {
           copied = await copyLog(sourceLog, targetLog, {
-            to,
+            to: `file:${resolve(target)}`,
             copyIsLost,
             signal: cli.signal,
-            onProgress: (position, head, more) => progress.update(position, head, more),
+            onProgress: (position, head, more) => progress.update(position, head, `${more} ${count(position)} of ${count(head)} records`),
           })
         } finally {
           await targetLog.close()

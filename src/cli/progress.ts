@@ -5,8 +5,11 @@ const TERMINAL = 100
 const ELSEWHERE = 5_000
 
 export interface Progress {
-  /** @param total 0 if it is not known */
-  update(done: number, total: number, more?: string): void
+  /**
+   * @param total 0 if it is not known
+   * @param told in the place of 'DONE of TOTAL units'
+   */
+  update(done: number, total: number, told?: string): void
   /** Takes the line away. */
   end(): void
 }
@@ -15,18 +18,17 @@ export function makeProgress(what: string, unit: string, silent: boolean): Progr
   if (silent) return { update() {}, end() {} }
   const { stderr } = process
   const terminal = stderr.isTTY
-  const began = performance.now()
-  let first: number | undefined
-  let last = terminal ? began : began
+  let last = performance.now()
+  let first: { readonly done: number; readonly at: number } | undefined
   let shown = false
   return {
-    update(done, total, more = '') {
-      first ??= done
+    update(done, total, told) {
       const now = performance.now()
+      first ??= { done, at: now }
       if (now - last < (terminal ? TERMINAL : ELSEWHERE)) return
       last = now
-      const rate = ((done - first) / (now - began)) * 1_000
-      const text = `${what} ${describe(done, total, rate, unit)}${more && `, ${more}`}`
+      const rate = ((done - first.done) / (now - first.at)) * 1_000
+      const text = `${what} ${told ?? amount(done, total, unit)}${speed(done, total, rate)}`
       if (terminal) stderr.write(`\r\u001b[K${text.slice(0, (stderr.columns || 80) - 1)}`)
       else stderr.write(`${text}\n`)
       shown = true
@@ -38,12 +40,15 @@ export function makeProgress(what: string, unit: string, silent: boolean): Progr
   }
 }
 
-function describe(done: number, total: number, rate: number, unit: string): string {
-  const speed = rate >= 1 ? `, ${count(rate)} ${unit}/s` : ''
-  if (total <= 0) return `${count(done)} ${unit}${speed}`
-  const percent = Math.min(100, Math.floor((done / total) * 100))
-  const left = rate > 0 ? (total - done) / rate : Number.NaN
-  return `${count(done)} of ${count(total)} ${unit} (${percent}%)${speed}${Number.isFinite(left) && left >= 1 ? `, ${duration(left)} left` : ''}`
+const amount = (done: number, total: number, unit: string) => `${count(done)}${total > 0 ? ` of ${count(total)}` : ''} ${unit}`
+
+function speed(done: number, total: number, rate: number): string {
+  const parts: string[] = []
+  if (total > 0) parts.push(`${Math.min(100, Math.floor((done / total) * 100))}%`)
+  if (rate >= 1) parts.push(`${count(rate)}/s`)
+  const left = (total - done) / rate
+  if (total > 0 && rate > 0 && left >= 1) parts.push(`${duration(left)} left`)
+  return parts.map(part => `, ${part}`).join('')
 }
 
 /** @param seconds */

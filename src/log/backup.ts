@@ -186,10 +186,10 @@ export class Restore {
    */
   async commit(): Promise<{ readonly plan: RestorePlan; readonly aside: string | undefined }> {
     await refuseTheLiving(this.#path)
+    rewrite(this.#draft, this.#controls, this.plan.generation)
     if (this.#old) await sealOld(this.#old.log, this.#old.history)
     const { plan } = this
     await this.#old?.log.close()
-    rewrite(this.#draft, this.#controls, plan.generation)
     if (!plan.replaces) {
       publish(this.#draft, this.#path)
       return { plan, aside: undefined }

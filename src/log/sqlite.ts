@@ -64,15 +64,17 @@ export class SqliteLog implements Log {
     this.#behind = this.#db.prepare(
       'SELECT 1 FROM record WHERE position > ? AND (tenant = ? OR (tenant IS NULL AND barrier = 0)) LIMIT 1',
     )
-    const select = 'SELECT position, tenant, value FROM record WHERE position > ?1 AND position <= ?2'
+    // A number that somebody else put there is foreign, and must not be too great for JavaScript.
+    const row = "SELECT position, tenant, iif(typeof(value) IN ('text', 'blob'), value, CAST(value AS BLOB)) AS value FROM record"
+    const select = `${row} WHERE position > ?1 AND position <= ?2`
     this.#all = this.#db.prepare(`${select} ORDER BY position`)
     this.#ofDefault = this.#db.prepare(`${select} AND (tenant = 'default' OR tenant IS NULL) ORDER BY position`)
-    const indexed = "INDEXED BY record_by_tenant WHERE tenant IS NOT 'default' AND"
+    // No more than a chunk's worth: else all that a tenant ever wrote would be gathered for each chunk.
+    const next = (of: string): string =>
+      `SELECT position FROM (SELECT position FROM record INDEXED BY record_by_tenant
+       WHERE tenant IS NOT 'default' AND ${of} AND position > ?1 AND position <= ?2 ORDER BY position LIMIT ${CHUNK_RECORDS})`
     this.#ofTenant = this.#db.prepare(
-      `SELECT position, tenant, value FROM record WHERE position IN (
-         SELECT position FROM record ${indexed} tenant = ?3 AND position > ?1 AND position <= ?2
-         UNION ALL SELECT position FROM record ${indexed} tenant IS NULL AND position > ?1 AND position <= ?2
-       ) ORDER BY position`,
+      `${row} WHERE position IN (${next('tenant = ?3')} UNION ALL ${next('tenant IS NULL')}) ORDER BY position`,
     )
     this.#version = this.#db.prepare('PRAGMA data_version')
   }
@@ -286,10 +288,11 @@ function create(db: DatabaseSync): void {
 function cutOff(path: string): string | undefined {
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
   if (size === 0) return undefined
+  if (statSync(path).isDirectory()) return 'it is a directory. Give another path'
   const header = Buffer.alloc(100)
   const file = openSync(path, 'r')
   try {
-    if (readSync(file, header, 0, 100, 0) < 100) return `it has ${size} bytes only: it is cut off, or some other kind of file`
+    if (readSync(file, header, 0, 100, 0) < 100) return `it has ${size} bytes only: it is cut off, or some other kind of file. Restore a backup (mainstem restore), or give another path`
   } finally {
     closeSync(file)
   }

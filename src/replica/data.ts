@@ -69,11 +69,13 @@ export class DataDirectory {
     const file = join(this.#folder, 'shard.json')
     if (!existsSync(file)) return undefined
     try {
-      return JSON.parse(readFileSync(file, 'utf8')) as Progress
-    } catch (cause) {
+      const { place, cursor, state, types } = JSON.parse(readFileSync(file, 'utf8')) as Partial<Progress>
+      if (typeof place !== 'string' || !Number.isSafeInteger(cursor) || cursor! < 0 || typeof state?.generation !== 'number') return undefined
+      if (!Array.isArray(types) || !types.every(type => typeof type === 'string')) return undefined
+      return { place, cursor: cursor!, state, types }
+    } catch {
       // It is written whole or not at all; whatever this is, the log tells it all again.
-      if (cause instanceof SyntaxError) return undefined
-      throw cause
+      return undefined
     }
   }
 

@@ -35,6 +35,7 @@ export async function* records(
         if (record.tenant === tenant && stored.tenant === tenant && record.log === shard.log) yield { shard, stored, record }
         continue
       }
+      if (stored.tenant !== null) continue
       const next = control(shard, record)
       if (typeof next !== 'string') shard = next
     }

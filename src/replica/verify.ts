@@ -96,25 +96,30 @@ function compareStandings(living: Standing, told: Standing): string | undefined 
   return undefined
 }
 
-/** The tables that repeats and past versions are answered from. Ids that were forgotten may be missing; where a log was moved, positions differ. */
+/** The engine's own tables, which repeats and past versions are answered from. */
 function compareEngine(living: string, replayed: string, forgetBefore: number): string | undefined {
   const db = new DatabaseSync(':memory:')
   try {
     db.prepare('ATTACH ? AS living').run(living)
     db.prepare('ATTACH ? AS replayed').run(replayed)
-    const tables = [
-      { name: 'mainstem_id', key: 'id', columns: 'id, hash, version, events, outcome' },
-      { name: 'mainstem_history', key: 'end', columns: '"end", time, digest, verdicts' },
-    ]
-    for (const { name, key, columns } of tables) {
+    const tables = db.prepare(
+      `SELECT name FROM replayed.sqlite_schema WHERE type = 'table' AND name GLOB 'mainstem_*' AND name <> 'mainstem_standing'`,
+    )
+    const columnsOf = db.prepare(`SELECT name FROM pragma_table_info(?, 'replayed') WHERE name <> 'writes' ORDER BY cid`)
+    for (const { name } of tables.all() as { name: string }[]) {
+      // Beyond the window it is up to each database when the writes are dropped.
+      const columns = (columnsOf.all(name) as { name: string }[]).map(column => `"${column.name}"`).join()
       for (const [has, lacks] of [
         ['living', 'replayed'],
         ['replayed', 'living'],
       ] as const) {
         const rows = db.prepare(`SELECT ${columns} FROM ${has}.${name} EXCEPT SELECT ${columns} FROM ${lacks}.${name} ORDER BY 1`).iterate()
         for (const row of rows as Iterable<unknown> as Iterable<Record<string, unknown>>) {
-          if (name === 'mainstem_id' && (uuidv7Time(String(row['id'])) ?? Infinity) < forgetBefore) continue
-          return `table ${name}, ${key} ${String(row[key])}: ${has === 'living' ? 'the log does not have it like that' : 'it is missing, or not as the log has it'}`
+          const [[key, value] = ['', '']] = Object.entries(row)
+          // So is it when forgotten ids go.
+          if ((uuidv7Time(String(value)) ?? Infinity) < forgetBefore) continue
+          const how = has === 'living' ? 'the log does not have it like that' : 'it is missing, or not as the log has it'
+          return `table ${name}, ${key} ${String(value)}: ${how}`
         }
       }
     }
