@@ -42,7 +42,9 @@ type Call = (n: number) => Promise<unknown>
 
 export async function ceiling(folder: string, run: (call: Call) => Promise<Load>): Promise<Load> {
   const log = new DatabaseSync(join(folder, 'ceiling.log'))
-  log.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE record (position INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT')
+  log.exec(
+    'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE record (position INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT',
+  )
   const db = new DatabaseSync(join(folder, 'ceiling.db'))
   db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; ${TABLES}
     CREATE TABLE ids (id TEXT PRIMARY KEY, hash TEXT NOT NULL, version INTEGER NOT NULL, events INTEGER NOT NULL) STRICT, WITHOUT ROWID`)
@@ -83,12 +85,20 @@ export async function ceiling(folder: string, run: (call: Call) => Promise<Load>
   return load
 }
 
-export async function mainstem(folder: string, strategy: 'optimistic' | 'leader' | 'first-wins', run: (call: Call) => Promise<Load>): Promise<Load> {
+export async function mainstem(
+  folder: string,
+  strategy: 'optimistic' | 'leader' | 'first-wins',
+  run: (call: Call) => Promise<Load>,
+): Promise<Load> {
   await using replica = await openReplica(ledger, { log: `file:${join(folder, 'bench.log')}`, data: join(folder, 'data'), strategy })
   return await run(n => replica.execute('pay', { account: (n * 7_919) % ACCOUNTS, cents: 1 }))
 }
 
-export async function embedded({ rounds = 7, duration = 1_000, strategies = ['optimistic'] as ('optimistic' | 'leader' | 'first-wins')[] } = {}): Promise<void> {
+export async function embedded({
+  rounds = 7,
+  duration = 1_000,
+  strategies = ['optimistic'] as ('optimistic' | 'leader' | 'first-wins')[],
+} = {}): Promise<void> {
   const rows = []
   for (const strategy of strategies) {
     for (const clients of [1, 64, 256]) {

@@ -229,11 +229,14 @@ export type Outcome<R> =
   | RejectedBy<R>
 
 /** The arguments behind a name: the input where there is one, then options. */
-export type Args<I, Opt> = unknown extends I
-  ? [input?: undefined, options?: Opt]
-  : undefined extends I
-    ? [input?: I, options?: Opt]
-    : [input: I, options?: Opt]
+export type Args<I, Opt> =
+  IsAny<I> extends true
+    ? [input?: any, options?: Opt]
+    : unknown extends I
+      ? [input?: undefined, options?: Opt]
+      : undefined extends I
+        ? [input?: I, options?: Opt]
+        : [input: I, options?: Opt]
 
 // --- The definition, as the engine sees it ----------------------------------------------------------------------------------------
 
@@ -295,7 +298,7 @@ export function app<const N extends string, EI, EO, DR, DW, CI, CO, CR, QI, QO, 
   name: N,
   def: Basis<EI, EO, DR, DW> & Parts<EI, EO, DR, DW, CI, CO, CR, QI, QO, QR>,
 ): App<N, EI, EO, CI, CR, QI, QR> {
-  return { name, [definition]: check(name, def as unknown as LooseDef, undefined) }
+  return { name, [definition]: check(name, def, undefined) }
 }
 
 /** Events and tables of an app whose commands, queries and projections stand in several files. */
@@ -305,7 +308,7 @@ export function model<EI, EO, DR, DW>(basis: Basis<EI, EO, DR, DW>): Model<EI, E
     command: (def: any) => ({ ...def, [maker]: made }),
     query: (def: any) => ({ ...def, [maker]: made }),
     projection: part => part,
-    app: (name, def) => ({ name, [definition]: check(name, { ...basis, ...def } as unknown as LooseDef, made) }),
+    app: (name, def) => ({ name, [definition]: check(name, { ...basis, ...def }, made) }),
   }
 }
 

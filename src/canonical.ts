@@ -3,6 +3,21 @@
  * members and `toJSON` are as JSON.stringify has them.
  */
 
+/** Whether JSON.stringify gives the canonical JSON: the keys stand in order, and nothing has a JSON of its own making. */
+export function isCanonical(value: unknown): boolean {
+  if (typeof value !== 'object') return typeof value !== 'function'
+  if (value === null) return true
+  if ('toJSON' in value) return false
+  if (Array.isArray(value)) return value.every(isCanonical)
+  if (Object.getPrototypeOf(value) !== Object.prototype) return false
+  let last = ''
+  for (const key in value) {
+    if (key < last || !isCanonical((value as { readonly [key: string]: unknown })[key])) return false
+    last = key
+  }
+  return true
+}
+
 /**
  * The canonical JSON of a value; undefined where JSON.stringify gives undefined.
  * @throws TypeError or RangeError for what JSON cannot carry: a bigint, a cycle, nesting deeper than the stack

@@ -32,6 +32,7 @@ export interface Standing {
 
 /** What the id table keeps of an accepted decision, for ever (or until forgotten): the record that holds its answer. */
 export interface IdEntry {
+  /** In the standing's place; a database on another place of its log is built anew. */
   readonly position: number
   /** The tenant's version after that record. */
   readonly version: number
@@ -42,6 +43,7 @@ export interface HistoryEntry {
   /** The tenant's version after the record. */
   readonly end: number
   readonly position: number
+  /** Log time: the running maximum, ms. */
   readonly time: number
   readonly digest: string
   /** One verdict per decision; null: all accepted. */
@@ -80,9 +82,9 @@ export interface Store<DR = unknown, DW = unknown> {
   historyBefore(time: number): HistoryEntry | undefined
   /** Drops `writes` of entries below `floor`. May be called at any time outside a transaction. */
   thin(): void
-  /** Drops the UUIDv7 ids older than `before` (ms). */
+  /** Drops the UUIDv7 ids older than `before` (ms); some may stay up to 16 ms longer. */
   forget(before: number): void
-  /** Makes everything committed survive a power cut. */
+  /** Makes everything committed survive a power cut. Also inside a transaction. */
   sync(): void
   close(): void
 }

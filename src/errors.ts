@@ -36,7 +36,11 @@ export const errorKinds = {
   conflict: { retry: 'safe', exit: 4, meaning: 'others kept writing what this command reads, until its retries were used up' },
   overloaded: { retry: 'safe', exit: 5, meaning: 'too many commands wait already; nothing was written' },
   timeout: { retry: 'safe', exit: 5, meaning: 'the deadline passed before anything was written' },
-  'outcome-unknown': { retry: 'safe', exit: 5, meaning: 'the deadline passed while the record was on its way; the same id cannot win twice' },
+  'outcome-unknown': {
+    retry: 'safe',
+    exit: 5,
+    meaning: 'the deadline passed while the record was on its way; the same id cannot win twice',
+  },
   aborted: { retry: 'safe', exit: 130, meaning: 'the caller gave up; the same id cannot win twice' },
   'not-leader': { retry: 'safe', exit: 5, meaning: 'the leader could not be reached within the deadline' },
   'not-ready': { retry: 'safe', exit: 5, meaning: 'the replica has not read far enough yet' },

@@ -32,11 +32,12 @@ export const isLine = (text: unknown, max = 256): text is string =>
 export const isTag = (tag: unknown): tag is string => isLine(tag) && tag !== '*'
 
 // UUIDv7 (RFC 9562, 6.2 method 1): 48 bits of time, 12 bits that count within a millisecond, 62 random bits.
-const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
-const pool = new Uint8Array(2048)
-let used = pool.length
+const digits = '0123456789abcdef'
+const pool = Buffer.alloc(2048)
+/** 'yxxx-xxxxxxxxxxxx' of the next ids: the variant and the random bits. */
+const tails: string[] = []
 let last = 0
-let prefix = '00000000-0000'
+let prefix = '00000000-0000-7'
 let count = 0
 
 /**
@@ -44,32 +45,32 @@ let count = 0
  * @param now milliseconds since the epoch
  */
 export function uuidv7(now: number): string {
-  if (used === pool.length) {
-    randomFillSync(pool)
-    used = 0
-  }
   // A full count borrows from the next millisecond: order matters more than the time's last digit.
   const ms = Math.floor(now)
   if (ms > last) startAt(ms)
   else if (++count > 0xfff) startAt(last + 1)
-  const at = used
-  used += 8
-  const h = (offset: number) => hex[pool[at + offset]!]!
-  return (
-    `${prefix}-7${hex[count >> 4]!}${(count & 15).toString(16)}-${hex[(pool[at]! & 0x3f) | 0x80]!}${h(1)}` +
-    `-${h(2)}${h(3)}${h(4)}${h(5)}${h(6)}${h(7)}`
-  )
+  if (tails.length === 0) makeTails()
+  return `${prefix}${digits[count >> 8]!}${digits[(count >> 4) & 15]!}${digits[count & 15]!}-${tails.pop()!}`
 }
 
 function startAt(ms: number): void {
   last = ms
   count = 0
-  const digits = ms.toString(16).padStart(12, '0')
-  prefix = `${digits.slice(0, 8)}-${digits.slice(8)}`
+  const time = ms.toString(16).padStart(12, '0')
+  prefix = `${time.slice(0, 8)}-${time.slice(8)}-7`
 }
+
+function makeTails(): void {
+  const random = randomFillSync(pool).toString('hex')
+  for (let at = 0; at < random.length; at += 16) {
+    tails.push(`${digits[8 | ((pool[at >> 1]! >> 4) & 3)]!}${random.slice(at + 1, at + 4)}-${random.slice(at + 4, at + 16)}`)
+  }
+}
+
+export const isUuidv7 = (id: string): boolean => id.length === 36 && id[14] === '7' && lowerUuidv7.test(id)
 
 /** The time in a UUIDv7, milliseconds since the epoch; undefined for any other id. */
 export function uuidv7Time(id: string): number | undefined {
-  if (id.length !== 36 || id[14] !== '7' || !lowerUuidv7.test(id)) return undefined
+  if (!isUuidv7(id)) return undefined
   return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
 }

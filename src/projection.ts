@@ -18,6 +18,14 @@ export interface Folded {
   readonly confirmed: boolean
 }
 
+/** Of what a tenant halts for; anything else is a projection that throws. */
+const waysOut = {
+  'unknown-event': 'Add the event type to the app, or run the app that wrote it',
+  'data-unusable': 'Then start the replica again: it goes on from there',
+  'data-in-use': 'Then start the replica again: it goes on from there',
+  halted: 'Correct the projection and give the app another `revision`: its database is then built anew beside this one',
+} as const
+
 export class Tenant {
   readonly name: string
   readonly store: Store
@@ -76,6 +84,7 @@ export class Tenant {
    * @throws EngineError halted, with nothing of this record kept; the tenant must not be used again.
    */
   fold(shard: ShardState, position: Position, value: string | Uint8Array, record: DataRecord, place: string): Folded {
+    const { version, digest } = this.#state
     const verdicts = accept(shard, this.#state, record, id => this.store.known(id) !== undefined)
     const confirmed = this.#transaction === 'speculating' && verdicts.every(verdict => verdict === 'accepted')
     if (!confirmed) this.rollback()
@@ -99,7 +108,7 @@ export class Tenant {
     } catch (cause) {
       this.store.rollback()
       this.#transaction = 'none'
-      throw this.#halt(position, record, cause)
+      throw this.#halt(position, record, { version, digest }, cause)
     }
   }
 
@@ -123,12 +132,12 @@ export class Tenant {
 
   /** Between batches: makes durable what was committed since the last time, and drops what no verdict needs any more. */
   tidy({ forgetBefore }: ShardState): void {
+    this.store.sync()
     if (this.#transaction !== 'none' || this.#tidied === this.#standing) return
     this.#tidied = this.#standing
     this.store.thin()
     if (forgetBefore > this.#forgotten) this.store.forget(forgetBefore)
     this.#forgotten = forgetBefore
-    this.store.sync()
   }
 
   close(): void {
@@ -145,18 +154,13 @@ export class Tenant {
     }
   }
 
-  #halt(position: Position, record: DataRecord, cause: unknown): EngineError {
-    const { version, digest } = this.store.standing
+  #halt(position: Position, record: DataRecord, { version, digest }: { version: number; digest: string }, cause: unknown): EngineError {
     const why = cause instanceof Error ? cause.message : String(cause)
-    const code = cause instanceof EngineError && cause.code === 'unknown-event' ? 'unknown-event' : 'halted'
-    const out =
-      code === 'unknown-event'
-        ? 'Add the event type to the app, or run the app that wrote it'
-        : 'Correct the projection and give the app another `revision`: its database is then built anew beside this one'
-    return new EngineError(
-      code,
-      `tenant ${this.name} stopped at position ${position} of its log: ${why}. ${out}`,
-      { cause, details: { tenant: this.name, position, version, digest, recordDigest: record.digest } },
-    )
+    const code = cause instanceof EngineError && cause.code in waysOut ? (cause.code as keyof typeof waysOut) : 'halted'
+    const where = `position ${position} of its log, at version ${version} and digest ${digest} (the record was made at digest ${record.digest})`
+    return new EngineError(code, `tenant ${this.name} stopped at ${where}: ${why}. ${waysOut[code]}`, {
+      cause,
+      details: { tenant: this.name, position, version, digest, recordDigest: record.digest },
+    })
   }
 }

@@ -3,7 +3,7 @@
  * Here: its types, limits, `encode`, `decode`. `decode` is total: whatever stands in the log gets an answer.
  */
 import { hash } from 'node:crypto'
-import { canonical } from './canonical.ts'
+import { canonical, isCanonical } from './canonical.ts'
 import { isId, isLine, isName, isTag, isTenant } from './ids.ts'
 
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
@@ -137,7 +137,8 @@ export function recordHash(value: string | Uint8Array): string {
  * What a repeated command id is compared by: two inputs that are the same JSON, in whatever order of keys, have the same hash.
  * @throws what JSON.stringify throws
  */
-export const inputHash = (command: string, input: unknown): string => sha256(`[${JSON.stringify(command)},${canonical(input) ?? 'null'}]`)
+export const inputHash = (command: string, input: unknown): string =>
+  sha256(isCanonical(input) ? JSON.stringify([command, input]) : `[${JSON.stringify(command)},${canonical(input) ?? 'null'}]`)
 
 // --- Encode ---------------------------------------------------------------------------------------------------------------------
 

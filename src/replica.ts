@@ -17,7 +17,7 @@ import type { Chunk, Log, Position } from './log.ts'
 import { decode, encodeControl, inputHash, MAX_RECORD_BYTES, type RecordedEvent, recordHash } from './record.ts'
 import { DataDirectory, discardDatabase, socketPath } from './replica/data.ts'
 import { Link, LinkError, LinkServer } from './replica/link.ts'
-import { digestAt, type ReplayProgress, records, replay, shardAt, type Until } from './replica/replay.ts'
+import { digestAt, type ReplayProgress, replay, shardAt, type Until } from './replica/replay.ts'
 import { BEAT, FileRoster, type Member, MemoryRoster, type Roster } from './roster.ts'
 import { type Input, type Output, type Read, type Reply, type Request, Shard } from './shard.ts'
 
@@ -129,7 +129,10 @@ export interface Replica<EI = any, CI = any, CR = any, QI = any, QR = any> exten
   /** Accepted events in order, then live, until the signal fires or the replica closes. */
   events(options?: EventsOptions): AsyncIterableIterator<LoggedEvent>
   /** A tenant's database as it was at a version or a moment. @throws EngineError no-such-version */
-  at(when: number | Date, options?: { readonly tenant?: string; readonly onProgress?: (progress: ReplayProgress) => void }): Promise<Past<QI, QR>>
+  at(
+    when: number | Date,
+    options?: { readonly tenant?: string; readonly onProgress?: (progress: ReplayProgress) => void },
+  ): Promise<Past<QI, QR>>
   /** Read-only SQL on a tenant's database. */
   sql(text: string, parameters?: readonly unknown[], options?: QueryOptions): Promise<Record<string, unknown>[]>
   status(): Promise<Status>
@@ -178,16 +181,24 @@ function checkOptions({ log, data, strategy, timeout, maxRecordBytes }: ReplicaO
   const refuse = (message: string) => {
     throw new EngineError('invalid-option', message)
   }
-  if (strategy !== undefined && !strategies.includes(strategy)) refuse(`strategy is one of ${strategies.join(', ')}, not ${JSON.stringify(strategy)}`)
+  if (strategy !== undefined && !strategies.includes(strategy))
+    refuse(`strategy is one of ${strategies.join(', ')}, not ${JSON.stringify(strategy)}`)
   if (timeout !== undefined && !(timeout > 0)) refuse('timeout is a number of milliseconds above 0')
-  if (maxRecordBytes !== undefined && !(maxRecordBytes >= 4_096 && maxRecordBytes <= 64 << 20)) refuse('maxRecordBytes is from 4,096 to 67,108,864')
+  if (maxRecordBytes !== undefined && !(maxRecordBytes >= 4_096 && maxRecordBytes <= 64 << 20))
+    refuse('maxRecordBytes is from 4,096 to 67,108,864')
   if (typeof log !== 'string' && typeof log?.append !== 'function') refuse("log is 'file:PATH' or 'memory:'")
-  if (data === undefined && typeof log === 'string' && logPath(log) !== undefined) refuse('data is missing: a directory for the databases of this replica')
+  if (data === undefined && typeof log === 'string' && logPath(log) !== undefined)
+    refuse('data is missing: a directory for the databases of this replica')
 }
 
 interface Pending extends Request {
   resolve(outcome: unknown): void
   reject(error: EngineError): void
+}
+
+/** A command that another replica passes on, and whether it does so for the first time. */
+interface Forwarded {
+  readonly fresh: boolean
 }
 
 interface PendingRead extends Read {
@@ -215,6 +226,9 @@ class Engine {
   #following: Promise<void> = Promise.resolve()
   #flushTimer: NodeJS.Timeout | undefined
   #flushing = false
+  /** As last read: monotonic, and wall clock. */
+  #now = 0
+  #time = 0
   #rivalsUntil = 0
   #reading = false
   #lastCheckpoint = -1
@@ -247,11 +261,19 @@ class Engine {
   // --- Start and end --------------------------------------------------------------------------------------------------
 
   async #start(): Promise<void> {
-    const { app, strategy: name = 'optimistic', maxRecordBytes = MAX_RECORD_BYTES, release = process.env.MAINSTEM_RELEASE ?? '' } = this.#options as ReplicaOptions & { app?: App }
+    const {
+      app,
+      strategy: name = 'optimistic',
+      maxRecordBytes = MAX_RECORD_BYTES,
+      release = process.env.MAINSTEM_RELEASE ?? '',
+    } = this.#options as ReplicaOptions & { app?: App }
     const strategy = strategyOf[name]
     void app
     if (strategy.conditional && !this.#log.conditional) {
-      throw new EngineError('invalid-option', `the log ${this.#log.description} has no conditional append; the strategy optimistic needs it`)
+      throw new EngineError(
+        'invalid-option',
+        `the log ${this.#log.description} has no conditional append; the strategy optimistic needs it`,
+      )
     }
     const manifest = await ensureManifest(this.#log, this.app.name)
     const head = await this.#log.head()
@@ -289,7 +311,10 @@ class Engine {
   async #savedProgress(generation: number, head: Position) {
     const saved = this.#data?.load()
     if (!saved || saved.place !== this.#log.place || saved.state.generation !== generation) {
-      if (saved && saved.place === this.#log.place) this.#notice(`the log was restored or copied (generation ${saved.state.generation} is now ${generation}): the databases are checked against it`)
+      if (saved && saved.place === this.#log.place)
+        this.#notice(
+          `the log was restored or copied (generation ${saved.state.generation} is now ${generation}): the databases are checked against it`,
+        )
       return undefined
     }
     if (saved.cursor <= head) {
@@ -395,8 +420,21 @@ class Engine {
   // --- The shard and its surroundings ---------------------------------------------------------------------------------
 
   #feed(input: Input): void {
-    for (const output of this.#shard.step(performance.now(), Date.now(), input)) this.#act(output)
+    this.#now = performance.now()
+    this.#time = Date.now()
+    this.#step(input)
+  }
+
+  #step(input: Input): void {
+    for (const output of this.#shard.step(this.#now, this.#time, input)) this.#act(output)
     this.#schedule()
+  }
+
+  /** What all callers ask in one turn of the event loop comes at one time: reading the clocks for each of them costs more than it tells. */
+  #lookAtClocks(): void {
+    if (this.#flushing) return
+    this.#now = performance.now()
+    this.#time = Date.now()
   }
 
   #schedule(): void {
@@ -615,7 +653,11 @@ class Engine {
       const log = await digestAt(this.#log, tenant, position)
       if (log.version === version && log.digest === digest) return
       const message = `tenant ${tenant} stopped: at position ${position} its database stands at version ${version}, digest ${digest}, but the log says version ${log.version}, digest ${log.digest}. Delete its database file, and it is built anew`
-      this.#feed({ type: 'misplaced', tenant, error: new EngineError('diverged', message, { details: { tenant, position, database: { version, digest }, log } }) })
+      this.#feed({
+        type: 'misplaced',
+        tenant,
+        error: new EngineError('diverged', message, { details: { tenant, position, database: { version, digest }, log } }),
+      })
     } catch (error) {
       await this.#unreadable(error)
     } finally {
@@ -628,21 +670,25 @@ class Engine {
   execute(command: string, input?: unknown, options: ExecuteOptions = {}): Promise<unknown> {
     // Not async: this is the hot path, and one promise a command is enough.
     try {
-      return this.#execute(command, input, options, false)
+      return this.#execute(command, input, options)
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
   /** @throws EngineError at once when the command cannot even be tried */
-  #execute(command: string, input: unknown, options: ExecuteOptions, forwarded: boolean): Promise<unknown> {
+  #execute(command: string, input: unknown, options: ExecuteOptions, forwarded?: Forwarded): Promise<unknown> {
     const { tenant = DEFAULT_TENANT, timeout = this.#options.timeout ?? 10_000, signal } = options
     if (this.#closing) throw new EngineError('closed', 'the replica is closed; nothing was written')
     checkTenant(tenant)
-    const fresh = options.id === undefined
-    const id = options.id ?? uuidv7(Date.now())
-    if (!fresh && !isId(id)) {
-      throw new EngineError('invalid-id', `a command id is 1 to 128 visible ASCII characters, a UUID in lower case; not ${JSON.stringify(id)}`)
+    const fresh = forwarded ? forwarded.fresh : options.id === undefined
+    this.#lookAtClocks()
+    const id = options.id ?? uuidv7(this.#time)
+    if (options.id !== undefined && !isId(id)) {
+      throw new EngineError(
+        'invalid-id',
+        `a command id is 1 to 128 visible ASCII characters, a UUID in lower case; not ${JSON.stringify(id)}`,
+      )
     }
     if (!(timeout > 0)) throw new EngineError('invalid-option', 'timeout is a number of milliseconds above 0')
     if (signal?.aborted) throw new EngineError('aborted', 'the caller gave up before anything was done', { id })
@@ -657,8 +703,8 @@ class Engine {
         prepared,
         id,
         hash,
-        deadline: performance.now() + timeout,
-        forwarded,
+        deadline: this.#now + timeout,
+        forwarded: forwarded !== undefined,
         fresh,
         done: false,
         inDoubt: false,
@@ -666,11 +712,15 @@ class Engine {
         resolve,
         reject,
       }
-      this.#feed({ type: 'command', request })
+      this.#step({ type: 'command', request })
     })
     if (!signal) return answer
     const abort = () => {
-      const error = new EngineError('aborted', 'the caller gave up; the command may have been written. Ask again under the same id to know', { id })
+      const error = new EngineError(
+        'aborted',
+        'the caller gave up; the command may have been written. Ask again under the same id to know',
+        { id },
+      )
       this.#feed({ type: 'abandon', item: request!, error })
     }
     signal.addEventListener('abort', abort)
@@ -700,7 +750,8 @@ class Engine {
     const { records: found } = await this.#log.read(position - 1, { upTo: position })
     const record = found[0] && decode(found[0].value)
     const index = record?.kind === 'data' ? record.decisions.findIndex(decision => decision.id === id) : -1
-    if (record?.kind !== 'data' || index < 0) throw new EngineError('log-behind', `the log does not hold the record of command ${id} at position ${position}`, { id })
+    if (record?.kind !== 'data' || index < 0)
+      throw new EngineError('log-behind', `the log does not hold the record of command ${id} at position ${position}`, { id })
     const decision = record.decisions[index]!
     // The record ends at `end`; what was accepted behind this decision comes off.
     const verdicts = history?.position === position ? history.verdicts : null
@@ -719,7 +770,14 @@ class Engine {
   async #forward(request: Pending, address: string, term: number): Promise<void> {
     const timeout = request.deadline - performance.now()
     try {
-      const params = { command: request.command, input: request.input, id: request.id, tenant: request.tenant, timeout: Math.max(1, timeout) }
+      const params = {
+        command: request.command,
+        input: request.input,
+        id: request.id,
+        tenant: request.tenant,
+        timeout: Math.max(1, timeout),
+        fresh: request.fresh,
+      }
       const answer = (await this.#linkTo(address, params)) as { token?: string }
       this.#feed({ type: 'forwarded', request, term, reply: 'answered' })
       // Whoever was told sees it here, too.
@@ -735,9 +793,12 @@ class Engine {
     }
   }
 
-  async #linkTo(address: string, params: { command: string; input: unknown; id: string; tenant: string; timeout: number }): Promise<unknown> {
+  async #linkTo(
+    address: string,
+    params: Forwarded & { command: string; input: unknown; id: string; tenant: string; timeout: number },
+  ): Promise<unknown> {
     const neighbour = memoryAddresses.get(address)
-    if (neighbour) return await neighbour.#execute(params.command, params.input, params, true)
+    if (neighbour) return await neighbour.#execute(params.command, params.input, params, params)
     if (address.startsWith(MEMORY)) throw new LinkError('unreachable', 'the leader is gone')
     const link = this.#links.get(address) ?? new Link(address)
     this.#links.set(address, link)
@@ -745,10 +806,21 @@ class Engine {
   }
 
   async #serve(method: string, params: unknown): Promise<unknown> {
-    const p = params as { command: string; query: string; input?: unknown; sql: string; parameters?: unknown[]; options?: object; timeout: number; tenant: string; id: string }
+    const p = params as {
+      command: string
+      query: string
+      input?: unknown
+      sql: string
+      parameters?: unknown[]
+      options?: object
+      timeout: number
+      tenant: string
+      id: string
+      fresh: boolean
+    }
     switch (method) {
       case 'forward':
-        return this.#execute(p.command, p.input, { id: p.id, tenant: p.tenant, timeout: p.timeout }, true)
+        return this.#execute(p.command, p.input, { id: p.id, tenant: p.tenant, timeout: p.timeout }, { fresh: p.fresh })
       case 'execute':
         return this.execute(p.command, p.input, p.options)
       case 'query':
@@ -778,14 +850,20 @@ class Engine {
     return { version: standing.version, digest: standing.digest }
   }
 
-  async #storeFor({ tenant = DEFAULT_TENANT, read = 'local', timeout = this.#options.timeout ?? 10_000, signal }: QueryOptions): Promise<Store> {
+  async #storeFor({
+    tenant = DEFAULT_TENANT,
+    read = 'local',
+    timeout = this.#options.timeout ?? 10_000,
+    signal,
+  }: QueryOptions): Promise<Store> {
     checkTenant(tenant)
     if (this.#closing) throw new EngineError('closed', 'the replica is closed')
     let level: Read['level']
     if (read === 'local' || read === 'linearizable') level = read
     else {
       const version = versionOf(read.atLeast, tenant)
-      if (version === undefined) throw new EngineError('invalid-token', `${JSON.stringify(read.atLeast)} is not a token of tenant ${tenant}`)
+      if (version === undefined)
+        throw new EngineError('invalid-token', `${JSON.stringify(read.atLeast)} is not a token of tenant ${tenant}`)
       level = { version }
     }
     await this.#reach(tenant, level, performance.now() + timeout, signal)
@@ -801,7 +879,11 @@ class Engine {
   #reach(tenant: string, level: Read['level'], deadline: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const read: PendingRead = { tenant, level, deadline, done: false, resolve, reject }
-      signal?.addEventListener('abort', () => this.#feed({ type: 'abandon', item: read, error: new EngineError('aborted', 'the caller gave up') }), { once: true })
+      signal?.addEventListener(
+        'abort',
+        () => this.#feed({ type: 'abandon', item: read, error: new EngineError('aborted', 'the caller gave up') }),
+        { once: true },
+      )
       this.#feed({ type: 'read', read })
       if (typeof level === 'object') void this.#readOn()
     })
@@ -809,7 +891,8 @@ class Engine {
 
   async *events({ tenant = DEFAULT_TENANT, from, signal }: EventsOptions = {}): AsyncIterableIterator<LoggedEvent> {
     checkTenant(tenant)
-    if (from !== undefined && !(Number.isSafeInteger(from) && from >= 1)) throw new EngineError('invalid-option', 'from is a version, from 1')
+    if (from !== undefined && !(Number.isSafeInteger(from) && from >= 1))
+      throw new EngineError('invalid-option', 'from is a version, from 1')
     let next = from ?? (await this.#store(tenant)).standing.version + 1
     while (!signal?.aborted && !this.#closing) {
       const store = await this.#store(tenant)
@@ -847,7 +930,10 @@ class Engine {
     })
   }
 
-  async at(when: number | Date, { tenant = DEFAULT_TENANT, onProgress }: { tenant?: string; onProgress?: (progress: ReplayProgress) => void } = {}): Promise<Past> {
+  async at(
+    when: number | Date,
+    { tenant = DEFAULT_TENANT, onProgress }: { tenant?: string; onProgress?: (progress: ReplayProgress) => void } = {},
+  ): Promise<Past> {
     checkTenant(tenant)
     return openPast(this.app, this.#log, tenant, untilOf(when), this.#data?.scratch(tenant) ?? ':memory:', onProgress)
   }
@@ -964,7 +1050,10 @@ function versionOf(token: string, tenant: string): number | undefined {
 
 function checkTenant(tenant: string): void {
   if (isTenant(tenant)) return
-  throw new EngineError('invalid-tenant', `a tenant name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit; not ${JSON.stringify(tenant)}`)
+  throw new EngineError(
+    'invalid-tenant',
+    `a tenant name is 1 to 64 of a-z 0-9 . _ - and begins with a letter or digit; not ${JSON.stringify(tenant)}`,
+  )
 }
 
 /** How far versions may lie back, unless the manifest says otherwise. */
@@ -976,12 +1065,25 @@ async function ensureManifest(log: Log, app: string): Promise<{ readonly generat
     const state = await shardAt(log, Number.MAX_SAFE_INTEGER)
     if (state.log !== null) {
       if (state.app === app) return state
-      throw new EngineError('log-other-app', `${log.description} is the log of the app ${state.app}, not of ${app}. Give another log, or run that app`)
+      throw new EngineError(
+        'log-other-app',
+        `${log.description} is the log of the app ${state.app}, not of ${app}. Give another log, or run that app`,
+      )
     }
-    const value = encodeControl({ kind: 'manifest', log: randomUUID(), time: Date.now(), app, partitions: 1, rules: 1, window: WINDOW, generation: 1 })
+    const value = encodeControl({
+      kind: 'manifest',
+      log: randomUUID(),
+      time: Date.now(),
+      app,
+      partitions: 1,
+      rules: 1,
+      window: WINDOW,
+      generation: 1,
+    })
     const [answer] = await log.append([{ value, tenant: null, time: Date.now() }], log.conditional ? { after: await log.head() } : {})
-    if (answer?.status === 'not-written' && answer.fatal) throw answer.cause instanceof EngineError ? answer.cause : new EngineError('log-failed', 'the log cannot be written', { cause: answer.cause })
+    if (answer?.status === 'not-written' && answer.fatal)
+      throw answer.cause instanceof EngineError
+        ? answer.cause
+        : new EngineError('log-failed', 'the log cannot be written', { cause: answer.cause })
   }
 }
-
-export { records }

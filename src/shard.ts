@@ -16,15 +16,7 @@ import { EngineError } from './errors.ts'
 import { uuidv7Time } from './ids.ts'
 import type { Appended, NewRecord, Position, Stored } from './log.ts'
 import { type Folded, Tenant } from './projection.ts'
-import {
-  type ControlRecord,
-  type DataRecord,
-  type Decision,
-  decode,
-  encodeControl,
-  encodeDecision,
-  encodeRecord,
-} from './record.ts'
+import { type ControlRecord, type DataRecord, type Decision, decode, encodeControl, encodeDecision, encodeRecord } from './record.ts'
 
 /** A command on its way. Made by the replica; the shard alone writes to its mutable part. */
 export interface Request {
@@ -75,9 +67,20 @@ export type Input =
   | { readonly type: 'looked'; readonly look: number; readonly head: Position }
   | { readonly type: 'beats'; readonly beats: ReadonlyMap<string, number> }
   /** What became of a request that was passed on in this term. `failed`: with an error that is the answer. */
-  | { readonly type: 'forwarded'; readonly request: Request; readonly term: number; readonly reply: 'unreachable' | 'lost' | 'refused' | 'answered' }
+  | {
+      readonly type: 'forwarded'
+      readonly request: Request
+      readonly term: number
+      readonly reply: 'unreachable' | 'lost' | 'refused' | 'answered'
+    }
   | { readonly type: 'forwarded'; readonly request: Request; readonly term: number; readonly reply: 'failed'; readonly error: EngineError }
-  | { readonly type: 'caught-up'; readonly tenant: string; readonly shard: ShardState; readonly records: readonly Stored[]; readonly last: boolean }
+  | {
+      readonly type: 'caught-up'
+      readonly tenant: string
+      readonly shard: ShardState
+      readonly records: readonly Stored[]
+      readonly last: boolean
+    }
   | { readonly type: 'misplaced'; readonly tenant: string; readonly error: EngineError | 'rebuild' }
   | { readonly type: 'stop' }
   /** The patience of `stop` is over: whoever still waits is told so. */
@@ -125,7 +128,7 @@ export interface ShardOptions {
 }
 
 /** How long an owner may be silent before others campaign, ms; each adds a jitter of up to a third. */
-export const PATIENCE = 1_500
+const PATIENCE = 1_500
 /** How long the log's answer is waited for behind a deadline, ms. */
 const GIVING_UP = 200
 /** Ticks come far more often: a longer silence means that this process was stopped or busy, ms. */
@@ -277,7 +280,12 @@ export class Shard {
   }
 
   /** The tenants that were met in this run. */
-  *tenants(): Iterable<{ readonly name: string; readonly version: number; readonly status: Home['status']; readonly error: EngineError | undefined }> {
+  *tenants(): Iterable<{
+    readonly name: string
+    readonly version: number
+    readonly status: Home['status']
+    readonly error: EngineError | undefined
+  }> {
     for (const { name, version, status, error } of this.#homes.values()) yield { name, version, status, error }
   }
 
@@ -387,12 +395,17 @@ export class Shard {
   // --- Commands come in ---------------------------------------------------------------------------------------------
 
   #command(request: Request): void {
-    if (this.#stopping) return this.#refuse(request, new EngineError('closed', 'the replica is closing; nothing was written', { id: request.id }))
+    if (this.#stopping)
+      return this.#refuse(request, new EngineError('closed', 'the replica is closing; nothing was written', { id: request.id }))
     if (this.#failure) return this.#refuse(request, this.#failure)
     const home = this.#home(request.tenant)
     if (home.error) return this.#refuse(request, home.error)
     if (home.queue.length >= (this.#options.maxQueue ?? 10_000)) {
-      const error = new EngineError('overloaded', `${home.queue.length} commands of tenant ${home.name} wait already; nothing was written`, { id: request.id })
+      const error = new EngineError(
+        'overloaded',
+        `${home.queue.length} commands of tenant ${home.name} wait already; nothing was written`,
+        { id: request.id },
+      )
       return this.#refuse(request, error)
     }
     home.queue.push(request)
@@ -410,7 +423,8 @@ export class Shard {
   #flush(): void {
     this.#lookNow()
     if (!this.#live || this.#queued.size === 0) return
-    if (this.#state.sealed) return this.#refuseAll(new EngineError('log-sealed', 'this log was sealed: it goes on in its copy. Open that one'))
+    if (this.#state.sealed)
+      return this.#refuseAll(new EngineError('log-sealed', 'this log was sealed: it goes on in its copy. Open that one'))
     const role = this.#role()
     if (role.may === 'wait') return this.#reign()
     if (role.may === 'forward') return this.#forwardAll(role.address, this.#state.term.number)
@@ -470,7 +484,17 @@ export class Shard {
         decisions: batch.decisions,
       }
       const value = batch.decisions.length === 0 ? undefined : encodeRecord(record, batch.parts)
-      const attempt: Attempt = { home, value, record, requests: batch.requests, quiet: batch.quiet, intact: true, after: this.#cursor, append: undefined, givenUp: undefined }
+      const attempt: Attempt = {
+        home,
+        value,
+        record,
+        requests: batch.requests,
+        quiet: batch.quiet,
+        intact: true,
+        after: this.#cursor,
+        append: undefined,
+        givenUp: undefined,
+      }
       home.attempt = attempt
       this.#flying.add(home)
       if (value === undefined) this.#quietAttempts.push(attempt)
@@ -539,7 +563,16 @@ export class Shard {
       const decision: Decision =
         result === undefined && rejection === undefined
           ? { id, command, hash, reads, writes, events }
-          : { id, command, hash, reads, writes, events, ...(result === undefined ? {} : { result }), ...(rejection === undefined ? {} : { rejection }) }
+          : {
+              id,
+              command,
+              hash,
+              reads,
+              writes,
+              events,
+              ...(result === undefined ? {} : { result }),
+              ...(rejection === undefined ? {} : { rejection }),
+            }
       const part = encodeDecision(decision)
       const size = Buffer.byteLength(part) + 1
       if (bytes + size > maxRecordBytes) {
@@ -578,9 +611,12 @@ export class Shard {
       return
     }
     if ('campaign' in what) {
-      // Its outcome is read from the log, whatever the answer was; a later campaign is itself the barrier.
-      if (answers[0]!.status === 'not-written' || answers[0]!.status === 'conflict') this.#campaign = undefined
-      if (answers[0]!.status === 'not-written') this.#noteFatal(answers[0]!)
+      const answer = answers[0]!
+      // Its outcome is read from the log, whatever the answer was. Where that is unknown the next one is itself the barrier: of two records
+      // with the same number the first counts.
+      if (answer.status !== 'written') this.#campaign = undefined
+      if (answer.status === 'unknown') this.#retryCampaignAt = this.#now + 50 + this.#options.random() * 100
+      this.#noteFatal(answer)
       this.#out.push({ do: 'read-on' })
       return
     }
@@ -592,7 +628,8 @@ export class Shard {
       if (attempt.home.attempt !== attempt) continue
       switch (answer.status) {
         case 'written':
-          if (answer.previous === this.#cursor) this.#take({ position: answer.position, value: attempt.value!, tenant: attempt.record.tenant })
+          if (answer.previous === this.#cursor)
+            this.#take({ position: answer.position, value: attempt.value!, tenant: attempt.record.tenant })
           else behind = true
           break
         case 'conflict':
@@ -630,14 +667,19 @@ export class Shard {
   #noteFatal(answer: Appended): void {
     if (answer.status === 'written' || answer.status === 'conflict' || !answer.fatal) return
     this.#failure ??=
-      answer.cause instanceof EngineError ? answer.cause : new EngineError('log-failed', 'the log can no longer be written', { cause: answer.cause })
+      answer.cause instanceof EngineError
+        ? answer.cause
+        : new EngineError('log-failed', 'the log can no longer be written', { cause: answer.cause })
     this.#refuseAll(this.#failure)
   }
 
   #unknownForGood(attempt: Attempt, cause: unknown): void {
     const why = cause instanceof Error ? cause.message : String(cause)
     for (const request of [...attempt.requests, ...attempt.quiet.map(({ request }) => request)]) {
-      const error = new EngineError('outcome-unknown', `the log failed while the record was written: ${why}. Ask again under the same id`, { id: request.id, cause })
+      const error = new EngineError('outcome-unknown', `the log failed while the record was written: ${why}. Ask again under the same id`, {
+        id: request.id,
+        cause,
+      })
       this.#refuse(request, error)
     }
     this.#noteFatal({ status: 'unknown', fatal: true, cause })
@@ -726,7 +768,8 @@ export class Shard {
     const again: Request[] = []
     for (const [index, request] of requests.entries()) {
       const verdict = folded.verdicts[index]!
-      if (verdict === 'accepted') this.#reply(request, { kind: 'decided', decision: record.decisions[index]!, version: folded.versions[index]! })
+      if (verdict === 'accepted')
+        this.#reply(request, { kind: 'decided', decision: record.decisions[index]!, version: folded.versions[index]! })
       else if (verdict === 'expired') this.#refuse(request, expired(request.id))
       else {
         // A duplicate is found in the id table when it is its turn again.
@@ -835,7 +878,7 @@ export class Shard {
     for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
     for (const { request } of attempt?.quiet ?? []) this.#refuse(request, error)
     for (const request of queue) this.#refuse(request, error)
-    for (const read of [...this.#waiting]) if (read.tenant === home.name) this.#serve(read, error)
+    for (const read of this.#waiting.filter(({ tenant }) => tenant === home.name)) this.#serve(read, error)
   }
 
   // --- Tenants ------------------------------------------------------------------------------------------------------
@@ -924,7 +967,9 @@ export class Shard {
   #evict(most: number): void {
     if (this.#open.size <= most) return
     const wanted = new Set(this.#waiting.map(({ tenant }) => tenant))
-    const idle = [...this.#open].filter(home => home.status === 'open' && !home.attempt && home.queue.length === 0 && !wanted.has(home.name))
+    const idle = [...this.#open].filter(
+      home => home.status === 'open' && !home.attempt && home.queue.length === 0 && !wanted.has(home.name),
+    )
     idle.sort((a, b) => a.used - b.used)
     for (const home of idle.slice(0, this.#open.size - Math.ceil(this.#maxOpen * 0.75))) {
       if (!this.#commit(home)) continue
@@ -1047,7 +1092,7 @@ export class Shard {
   /** Campaigns where nobody reigns, or nobody that lives; hands over when stopping. */
   #reign(): void {
     if (!this.#live || this.#failure || this.#state.log === null || this.#state.sealed) return
-    if (this.#campaign && this.#now - this.#campaign.since < CAMPAIGN_PATIENCE) return
+    if (this.#now < this.#retryCampaignAt || (this.#campaign && this.#now - this.#campaign.since < CAMPAIGN_PATIENCE)) return
     const { me, strategy, address } = this.#options
     const { term } = this.#state
     if (this.#stopping) {
@@ -1056,7 +1101,7 @@ export class Shard {
     }
     if (term.owner === me) return
     const role = this.#role()
-    if (role.may !== 'wait' || this.#now < this.#retryCampaignAt) return
+    if (role.may !== 'wait') return
     if (role.campaign === 'end' && this.#queued.size === 0) return
     this.#retryCampaignAt = this.#now + this.#options.random() * 50
     if (role.campaign === 'claim' && strategy.reigns) this.#propose(term.number + 1, me, address)
@@ -1079,7 +1124,10 @@ export class Shard {
       for (const request of queue) {
         if (request.done) continue
         if (request.forwarded) {
-          this.#refuse(request, new EngineError('not-leader', 'this replica does not lead any more; nothing was written', { id: request.id }))
+          this.#refuse(
+            request,
+            new EngineError('not-leader', 'this replica does not lead any more; nothing was written', { id: request.id }),
+          )
           continue
         }
         this.#forwarded.set(request, { term, inDoubt: request.inDoubt })
@@ -1141,7 +1189,8 @@ export class Shard {
   }
 
   #refuse(request: Request, error: EngineError): void {
-    const own = error.id === request.id ? error : new EngineError(error.code, error.message, { id: request.id, details: error.details, cause: error })
+    const own =
+      error.id === request.id ? error : new EngineError(error.code, error.message, { id: request.id, details: error.details, cause: error })
     this.#reply(request, { kind: 'failed', error: own })
   }
 
@@ -1193,8 +1242,10 @@ export class Shard {
   #lateError(request: Request, sent: boolean): EngineError {
     const { id } = request
     if (sent) return unknownOutcome(request)
-    if (this.#role().may !== 'write') return new EngineError('not-leader', 'no leader could be reached before the deadline; nothing was written', { id })
-    if (!this.#live) return new EngineError('not-ready', 'the replica was still reading the log when the deadline passed; nothing was written', { id })
+    if (this.#role().may !== 'write')
+      return new EngineError('not-leader', 'no leader could be reached before the deadline; nothing was written', { id })
+    if (!this.#live)
+      return new EngineError('not-ready', 'the replica was still reading the log when the deadline passed; nothing was written', { id })
     return new EngineError('timeout', 'the deadline passed before anything was written', { id })
   }
 
@@ -1232,23 +1283,36 @@ export class Shard {
 const speaksOfDoubt: ReadonlySet<string> = new Set(['outcome-unknown', 'aborted'])
 
 function notReady(read: Read): EngineError {
-  const what = typeof read.level === 'object' ? `version ${read.level.version} of tenant ${read.tenant}` : `the head of the log for tenant ${read.tenant}`
+  const what =
+    typeof read.level === 'object'
+      ? `version ${read.level.version} of tenant ${read.tenant}`
+      : `the head of the log for tenant ${read.tenant}`
   return new EngineError('not-ready', `the replica did not reach ${what} before the deadline`)
 }
 
 function expired(id: string): EngineError {
-  return new EngineError('expired', 'the command id is older than what this log still remembers; nothing was written. Use a new id if it never ran', { id })
+  return new EngineError(
+    'expired',
+    'the command id is older than what this log still remembers; nothing was written. Use a new id if it never ran',
+    { id },
+  )
 }
 
 function unknownOutcome(request: Request, cause?: EngineError): EngineError {
-  const why = cause ? `the command may have been written, and its answer cannot be had now: ${cause.message}` : 'no answer came in time, and the command may have been written'
+  const why = cause
+    ? `the command may have been written, and its answer cannot be had now: ${cause.message}`
+    : 'no answer came in time, and the command may have been written'
   return new EngineError('outcome-unknown', `${why}. Ask again under the same id`, {
     id: request.id,
     ...(cause ? { cause } : {}),
   })
 }
 
-function asEngineError(error: unknown, code: 'decide-failed' | 'projection-failed' | 'halted' | 'data-unusable', request?: Request): EngineError {
+function asEngineError(
+  error: unknown,
+  code: 'decide-failed' | 'projection-failed' | 'halted' | 'data-unusable',
+  request?: Request,
+): EngineError {
   const extras = { ...(request ? { id: request.id } : {}), cause: error }
   if (error instanceof EngineError) {
     return request && error.id !== request.id ? new EngineError(error.code, error.message, { ...extras, details: error.details }) : error

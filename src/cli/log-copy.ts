@@ -32,7 +32,7 @@ export function addLogCopy(log: Command, cli: Cli): void {
       if (!existsSync(source)) throw new EngineError('log-unusable', `there is no log at ${source}`)
       await makeRoom(target)
       const draft = `${target}.copying`
-      const progress = cli.progress('', 'records')
+      const progress = cli.progress('moving the log:', 'records')
       const sourceLog = openLog(from)
       try {
         const targetLog = new SqliteLog(draft)

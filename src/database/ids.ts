@@ -3,7 +3,7 @@
  * the ids of one record that share their first 11 digits of time (16 ms), in rising order: its first id is the row's key, of the others only
  * what differs is kept. Any other id is a run of its own. A row per batch instead of a row per command: that is a sixth of a command's cost.
  */
-import { uuidv7Time } from '../ids.ts'
+import { isUuidv7 } from '../ids.ts'
 
 export interface Run {
   readonly first: string
@@ -27,7 +27,7 @@ export function runsOf(ids: readonly string[]): Run[] {
     more = ''
   }
   for (const id of ids) {
-    const isV7 = uuidv7Time(id) !== undefined
+    const isV7 = isUuidv7(id)
     if (first !== undefined && isV7 && id > last && id.startsWith(shared)) more += id.slice(SHARED)
     else {
       end()
@@ -43,7 +43,7 @@ export function runsOf(ids: readonly string[]): Run[] {
 
 /** Keys between which the runs lie that may hold an id. */
 export function lowestKey(id: string): string {
-  return uuidv7Time(id) === undefined ? id : id.slice(0, SHARED)
+  return isUuidv7(id) ? id.slice(0, SHARED) : id
 }
 
 /** What a run between those keys has in `more` if and only if it holds the id, not as its first: the dashes stand at their places only there. */

@@ -238,9 +238,7 @@ class SqliteStore implements Store<Reader, Writer> {
   }
 
   forget(before: number): void {
-    const ms = Math.min(Math.ceil(before), 0xffff_ffff_ffff)
-    if (!(ms > 0)) return
-    this.#alone(sql.forget, keyBefore(ms), uuidv7)
+    if (before > 0) this.#alone(sql.forget, keyBefore(before), uuidv7)
   }
 
   /**
@@ -314,6 +312,7 @@ class SqliteStore implements Store<Reader, Writer> {
   #create(database: Database, definition: string): void {
     const { db } = this.connection
     const { journal_mode: journal } = db.prepare('PRAGMA journal_mode = WAL').get() as { journal_mode: string }
+    // A large transaction would try to write early, and wait for the readers that `#hold` holds.
     if (this.#inMemory) db.exec('PRAGMA cache_spill = OFF')
     else if (journal !== 'wal') throw this.#unusable('cannot have a write-ahead log. Keep it on a local file system')
     db.exec(

@@ -110,7 +110,9 @@ export class MemoryLog implements Log {
   }
 
   #behind(after: Position, tenant: string | null): boolean {
-    return this.#file.entries.some(entry => entry.position > after && (entry.tenant === tenant || (entry.tenant === null && !entry.barrier)))
+    return this.#file.entries.some(
+      entry => entry.position > after && (entry.tenant === tenant || (entry.tenant === null && !entry.barrier)),
+    )
   }
 
   #readNow(after: Position, { tenant, upTo = Number.MAX_SAFE_INTEGER }: ReadOptions): Chunk {

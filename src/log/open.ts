@@ -16,7 +16,10 @@ export function openLog(setting: string): Log {
     shared.set(rest, file)
     return new MemoryLog(rest, file)
   }
-  throw new EngineError('invalid-option', `no log can be opened from ${JSON.stringify(setting)}. Say file:PATH, or memory: for one that is gone with the process`)
+  throw new EngineError(
+    'invalid-option',
+    `no log can be opened from ${JSON.stringify(setting)}. Say file:PATH, or memory: for one that is gone with the process`,
+  )
 }
 
 /** The path of an embedded log, undefined for other kinds. */

@@ -5,7 +5,7 @@
  * while committing is `unknown`, and the writer stops for good: a failed fsync may surface later, after the recovery of the file.
  */
 import { randomUUID } from 'node:crypto'
-import { closeSync, openSync, readSync, statSync } from 'node:fs'
+import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -61,9 +61,7 @@ export class SqliteLog implements Log {
     this.place = (this.#db.prepare('SELECT place FROM log').get() as { place: string }).place
     this.#insert = this.#db.prepare('INSERT INTO record (tenant, barrier, time, value) VALUES (?, ?, ?, ?)')
     this.#head = this.#db.prepare('SELECT max(position) AS head FROM record')
-    this.#behind = this.#db.prepare(
-      'SELECT 1 FROM record WHERE position > ? AND (tenant = ? OR (tenant IS NULL AND barrier = 0)) LIMIT 1',
-    )
+    this.#behind = this.#db.prepare('SELECT 1 FROM record WHERE position > ? AND (tenant = ? OR (tenant IS NULL AND barrier = 0)) LIMIT 1')
     // A number that somebody else put there is foreign, and must not be too great for JavaScript.
     const row = "SELECT position, tenant, iif(typeof(value) IN ('text', 'blob'), value, CAST(value AS BLOB)) AS value FROM record"
     const select = `${row} WHERE position > ?1 AND position <= ?2`
@@ -80,7 +78,7 @@ export class SqliteLog implements Log {
   }
 
   async head(): Promise<Position> {
-    return this.#headNow()
+    return this.#legibly(() => this.#headNow())
   }
 
   async read(from: Position | (() => Position), options: ReadOptions = {}): Promise<Chunk> {
@@ -91,7 +89,7 @@ export class SqliteLog implements Log {
       const seen = this.#dataVersion()
       // Nobody else has written since the end was seen last.
       if (!options.wait && seen === this.#seen && after >= this.#last) return { records: [], reached: after }
-      const chunk = this.#readNow(after, upTo, options.tenant)
+      const chunk = this.#legibly(() => this.#readNow(after, upTo, options.tenant))
       if (chunk.reached > after || !options.wait) return chunk
       await this.#change(seen, signal)
     }
@@ -144,6 +142,16 @@ export class SqliteLog implements Log {
     this.#db.close()
   }
 
+  #legibly<T>(read: () => T): T {
+    try {
+      return read()
+    } catch (cause) {
+      const code = primaryCode(cause)
+      if (code !== 11 && code !== 26) throw cause
+      throw new EngineError('log-unusable', `cannot read ${this.description}: ${DAMAGED}`, { cause })
+    }
+  }
+
   #headNow(): Position {
     return (this.#head.get() as { head: number | null }).head ?? 0
   }
@@ -157,9 +165,11 @@ export class SqliteLog implements Log {
     let bytes = 0
     let reached = after
     const rows =
-      tenant === undefined ? this.#all.iterate(after, upTo)
-      : tenant === 'default' ? this.#ofDefault.iterate(after, upTo)
-      : this.#ofTenant.iterate(after, upTo, tenant)
+      tenant === undefined
+        ? this.#all.iterate(after, upTo)
+        : tenant === 'default'
+          ? this.#ofDefault.iterate(after, upTo)
+          : this.#ofTenant.iterate(after, upTo, tenant)
     for (const row of rows as Iterable<unknown> as Iterable<Row>) {
       records.push(row)
       reached = row.position
@@ -178,7 +188,15 @@ export class SqliteLog implements Log {
         signal?.removeEventListener('abort', done)
         resolve()
       }
-      const timer = setInterval(() => this.#dataVersion() !== seen && done(), POLL)
+      const look = () => {
+        try {
+          if (this.#dataVersion() === seen) return
+        } catch {
+          // The reader will meet it, and may throw; a timer may not.
+        }
+        done()
+      }
+      const timer = setInterval(look, POLL)
       this.#waiting.add(done)
       signal?.addEventListener('abort', done)
     })
@@ -244,9 +262,10 @@ function all(records: readonly NewRecord[], answer: Appended): Appended[] {
 }
 
 function open(path: string): DatabaseSync {
-  const refuse = (why: string, cause?: unknown): EngineError => new EngineError('log-unusable', `cannot use ${path} as a log: ${why}`, { cause })
-  const cut = cutOff(path)
-  if (cut) throw refuse(cut)
+  const refuse = (why: string, cause?: unknown): EngineError =>
+    new EngineError('log-unusable', `cannot use ${path} as a log: ${why}`, { cause })
+  const why = unfit(path)
+  if (why) throw refuse(why)
   let db: DatabaseSync | undefined
   try {
     db = new DatabaseSync(path, { timeout: 5_000 })
@@ -256,7 +275,7 @@ function open(path: string): DatabaseSync {
       .get() as { application: number; objects: number }
     const isNew = found.application !== APPLICATION_ID
     if (isNew && found.objects > 0) throw refuse('it is an SQLite database, but not a log of Mainstem. Give another path')
-    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000')
+    db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000')
     if (isNew) create(db)
     db.exec('PRAGMA busy_timeout = 0')
     return db
@@ -266,11 +285,13 @@ function open(path: string): DatabaseSync {
     const code = primaryCode(cause)
     if (code === 26) throw refuse('it is some other kind of file. Give another path', cause)
     if (code === 14) throw refuse(`it cannot be opened or made. Does the folder ${dirname(path)} exist, and may you write there?`, cause)
-    if (code === 8) throw refuse('it is read-only. Give this user the right to write the file and its folder', cause)
-    if (code === 11) throw refuse('it is damaged. Restore a backup (mainstem restore)', cause)
+    if (code === 8) throw refuse(READ_ONLY, cause)
+    if (code === 11) throw refuse(DAMAGED, cause)
     throw refuse(explain(cause), cause)
   }
 }
+
+const DAMAGED = 'it is damaged. Restore a backup (mainstem restore)'
 
 function create(db: DatabaseSync): void {
   db.exec('BEGIN EXCLUSIVE')
@@ -284,15 +305,31 @@ function create(db: DatabaseSync): void {
   db.exec('COMMIT')
 }
 
+/** What is wrong with the file, as far as SQLite would not say, or would do harm before it does. */
+function unfit(path: string): string | undefined {
+  const file = statSync(path, { throwIfNoEntry: false })
+  if (!file) return undefined
+  if (file.isDirectory()) return 'it is a directory. Give another path'
+  try {
+    accessSync(path, constants.W_OK)
+  } catch {
+    // SQLite would open it for reading without a word, and leave a -wal and a -shm behind that nobody may write, either.
+    return READ_ONLY
+  }
+  return cutOff(path, file.size)
+}
+
+const READ_ONLY = 'it is read-only. Give this user the right to write the file and its folder'
+
 /** An SQLite file says how many pages it has (file format, 1.3.8): fewer bytes than that, and its end is missing. */
-function cutOff(path: string): string | undefined {
-  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0
-  if (size === 0) return undefined
-  if (statSync(path).isDirectory()) return 'it is a directory. Give another path'
+function cutOff(path: string, size: number): string | undefined {
+  // One that was killed while it moved pages from the -wal into the file leaves it like that. They are still there, and are moved again.
+  if (size === 0 || (statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0) return undefined
   const header = Buffer.alloc(100)
   const file = openSync(path, 'r')
   try {
-    if (readSync(file, header, 0, 100, 0) < 100) return `it has ${size} bytes only: it is cut off, or some other kind of file. Restore a backup (mainstem restore), or give another path`
+    if (readSync(file, header, 0, 100, 0) < 100)
+      return `it has ${size} bytes only: it is cut off, or some other kind of file. Restore a backup (mainstem restore), or give another path`
   } finally {
     closeSync(file)
   }
@@ -300,5 +337,7 @@ function cutOff(path: string): string | undefined {
   const stated = header.readUInt16BE(16)
   const pageSize = stated === 1 ? 65_536 : stated
   const pages = header.readUInt32BE(28)
-  return pages * pageSize > size ? `it is cut off: ${size} of ${pages * pageSize} bytes are there. Restore a backup (mainstem restore)` : undefined
+  return pages * pageSize > size
+    ? `it is cut off: ${size} of ${pages * pageSize} bytes are there. Restore a backup (mainstem restore)`
+    : undefined
 }

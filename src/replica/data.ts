@@ -35,7 +35,11 @@ export class DataDirectory {
     } catch (cause) {
       if (cause instanceof EngineError) throw cause
       const why = cause instanceof Error ? cause.message : String(cause)
-      throw new EngineError('data-unusable', `the data directory ${this.path} cannot be used: ${why}. Give a folder that this user may write`, { cause })
+      throw new EngineError(
+        'data-unusable',
+        `the data directory ${this.path} cannot be used: ${why}. Give a folder that this user may write`,
+        { cause },
+      )
     }
   }
 
@@ -70,7 +74,8 @@ export class DataDirectory {
     if (!existsSync(file)) return undefined
     try {
       const { place, cursor, state, types } = JSON.parse(readFileSync(file, 'utf8')) as Partial<Progress>
-      if (typeof place !== 'string' || !Number.isSafeInteger(cursor) || cursor! < 0 || typeof state?.generation !== 'number') return undefined
+      if (typeof place !== 'string' || !Number.isSafeInteger(cursor) || cursor! < 0 || typeof state?.generation !== 'number')
+        return undefined
       if (!Array.isArray(types) || !types.every(type => typeof type === 'string')) return undefined
       return { place, cursor: cursor!, state, types }
     } catch {
@@ -102,7 +107,10 @@ export function folderOf(data: string, app: string, revision: string): string {
 
 export function tenantsIn(folder: string): string[] {
   if (!existsSync(folder)) return []
-  return readdirSync(folder).filter(file => file.endsWith('.db')).map(file => file.slice(0, -3)).sort()
+  return readdirSync(folder)
+    .filter(file => file.endsWith('.db'))
+    .map(file => file.slice(0, -3))
+    .sort()
 }
 
 export function discardDatabase(path: string): void {
@@ -119,7 +127,11 @@ function lock(path: string): DatabaseSync {
     db.close()
     const busy = ((cause as { errcode?: number }).errcode ?? 0) === 5
     if (!busy) throw cause
-    throw new EngineError('data-in-use', `another replica owns ${path}. Give each replica a data directory of its own; they may share the log`, { cause })
+    throw new EngineError(
+      'data-in-use',
+      `another replica owns ${path}. Give each replica a data directory of its own; they may share the log`,
+      { cause },
+    )
   }
 }
 

@@ -48,15 +48,17 @@ export class LinkServer {
       // A caller that went away is no concern of the replica's: its command goes on.
       socket.on('error', () => socket.destroy())
       const send = writer(socket)
-      lines(socket, async line => {
+      const answer = async (line: unknown) => {
         const { n, method, params } = line as { n: number; method: string; params: unknown }
         try {
           send({ n, ok: await handler(method, params) })
         } catch (error) {
-          const { code, message, id, details } = error instanceof EngineError ? error : new EngineError('internal', String(error), { cause: error })
+          const { code, message, id, details } =
+            error instanceof EngineError ? error : new EngineError('internal', String(error), { cause: error })
           send({ n, error: { code, message, ...(id === undefined ? {} : { id }), ...(details === undefined ? {} : { details }) } })
         }
-      })
+      }
+      lines(socket, line => void answer(line))
     })
     await new Promise<void>((done, fail) => {
       server.once('error', fail)

@@ -104,7 +104,10 @@ export async function replay(
 /** The tenant's version after this record. */
 function ends(shard: ShardState, tenant: Tenant, record: DataRecord): number {
   const verdicts = accept(shard, tenant.state, record, id => tenant.store.known(id) !== undefined)
-  return record.decisions.reduce((end, { events }, index) => (verdicts[index] === 'accepted' ? end + events.length : end), tenant.state.version)
+  return record.decisions.reduce(
+    (end, { events }, index) => (verdicts[index] === 'accepted' ? end + events.length : end),
+    tenant.state.version,
+  )
 }
 
 /** The digest that the log gives a tenant at the end of a record: the fold alone, without database or projections. */

@@ -35,10 +35,14 @@ test('the app has 25 lines, its use apart', () => {
 test('every piece of code compiles', () => {
   const file = program(theApp + itsTests + itsUse)
   const config = join(file, '..', 'tsconfig.json')
-  writeFileSync(config, JSON.stringify({ extends: join(root, 'tsconfig.json'), include: [file], compilerOptions: { noEmit: true, noUnusedLocals: false } }))
+  writeFileSync(
+    config,
+    JSON.stringify({ extends: join(root, 'tsconfig.json'), include: [file], compilerOptions: { noEmit: true, noUnusedLocals: false } }),
+  )
   execFileSync(join(root, 'node_modules/.bin/tsc'), ['-p', config], { encoding: 'utf8', stdio: 'pipe' })
 })
 
 test('every file that the README points at is there', () => {
-  for (const [, path = ''] of readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)) expect(() => readFileSync(join(root, path)), path).not.toThrow(/ENOENT/)
+  for (const [, path = ''] of readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g))
+    expect(() => readFileSync(join(root, path)), path).not.toThrow(/ENOENT/)
 })

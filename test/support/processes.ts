@@ -132,9 +132,10 @@ export class PuppetError extends Error {
 export interface PuppetOptions {
   /** The module whose default export is the app. Default: shop.ts. */
   readonly app?: string
-  /** Before node: `prlimit`, `setpriv`, `unshare` and the like. */
-  readonly wrapper?: readonly string[]
-  readonly nodeOptions?: readonly string[]
+  /** The greatest file that it may write, KiB: what is beyond fails as on a disk with errors. */
+  readonly fileLimit?: number
+  /** Becomes this user when it has loaded the code. */
+  readonly uid?: number
 }
 
 /** A process with one replica that does what it is told (puppet.ts). */
@@ -144,16 +145,13 @@ export class Puppet extends Process {
   readonly #opened: Promise<unknown>
   #count = 0
 
-  private constructor(options: Partial<ReplicaOptions>, { app = here('shop.ts'), wrapper = [], nodeOptions = [] }: PuppetOptions) {
+  private constructor(options: Partial<ReplicaOptions>, { app = here('shop.ts'), fileLimit, uid }: PuppetOptions) {
     super()
-    const args = [app, JSON.stringify(options)]
-    const node = ['--conditions=source', ...nodeOptions]
-    const [command, ...before] = wrapper
-    this.child = fork(here('puppet.ts'), args, {
-      ...(command === undefined ? { execArgv: node } : { execPath: command, execArgv: [...before, process.execPath, ...node] }),
-      serialization: 'json',
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    })
+    const args = [app, JSON.stringify(options), ...(uid === undefined ? [] : [String(uid)])]
+    const node = [process.execPath, '--conditions=source']
+    // Node itself gives up the limit of nothing, so a shell sets it and becomes node.
+    const [execPath, ...execArgv] = fileLimit === undefined ? node : ['/bin/bash', '-c', `ulimit -f ${fileLimit}; exec "$@"`, 'bash', ...node]
+    this.child = fork(here('puppet.ts'), args, { execPath: execPath!, execArgv, serialization: 'json', stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
     this.listen()
     this.#opened = this.#expect(0)
     this.child.on('message', (reply: Reply) => {

@@ -2,7 +2,7 @@
  * A process with one replica that does what its parent says, over the IPC channel: it can be killed, stopped and continued between two
  * calls. Its parent's end is `Puppet` in processes.ts.
  *
- *   puppet.ts APP OPTIONS     the module of the app, and the options of openReplica as JSON
+ *   puppet.ts APP OPTIONS [UID]     the module of the app, the options of openReplica as JSON, and the user to become
  */
 import { EngineError } from '../../src/errors.ts'
 import { openReplica, type Replica } from '../../src/index.ts'
@@ -16,7 +16,7 @@ export interface Call {
 
 export type Reply = { readonly n: number; readonly ok: unknown } | { readonly n: number; readonly error: { code: string; message: string; retry: string } }
 
-const [path, options] = process.argv.slice(2) as [string, string]
+const [path, options, uid] = process.argv.slice(2) as [string, string, string?]
 const say = (message: object): unknown => process.send!(message)
 
 async function run(replica: Replica, { what, args: sent }: Call): Promise<unknown> {
@@ -37,6 +37,10 @@ function failure(error: unknown): object {
 
 try {
   const { default: app } = (await import(path)) as { default: Parameters<typeof openReplica>[0] }
+  if (uid !== undefined) {
+    process.setgid!(Number(uid))
+    process.setuid!(Number(uid))
+  }
   const replica = (await openReplica(app, JSON.parse(options) as Parameters<typeof openReplica>[1])) as unknown as Replica
   process.on('message', (call: Call) => {
     run(replica, call).then(

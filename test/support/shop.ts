@@ -9,6 +9,8 @@ export default app('shop', {
     Paid: event(z.object({ account: z.string(), cents: amount })).tags(({ account }) => [account]),
     Taken: z.object({ account: z.string(), cents: amount }),
     Broken: z.object({ how: z.string() }),
+    /** Stands in the log, and nowhere else. */
+    Noted: z.object({ text: z.string() }),
   },
   database: sqlite(`
     CREATE TABLE account (id TEXT PRIMARY KEY, cents INTEGER NOT NULL CHECK (cents >= 0)) STRICT;
@@ -22,6 +24,7 @@ export default app('shop', {
       db.run('UPDATE account SET cents = cents - ? WHERE id = ?', cents, account)
       db.run('INSERT INTO entry VALUES (?, ?, ?, ?)', version, account, -cents, at.toISOString())
     },
+    Noted: () => {},
     Broken: (db, { how }) => {
       db.run("INSERT INTO account VALUES ('half', 1)")
       throw new Error(how)
@@ -60,6 +63,7 @@ export default app('shop', {
         return emit('Broken', { how })
       },
     },
+    note: { input: z.object({ text: z.string() }), scope: () => [], decide: (input, { emit }) => emit('Noted', input) },
     big: { input: z.object({ size: z.number() }), decide: ({ size }, { emit }) => emit('Broken', { how: 'x'.repeat(size) }) },
   },
   queries: {

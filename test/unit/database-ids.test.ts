@@ -60,9 +60,9 @@ test('an id is known if and only if it was entered, whatever was entered besides
             store.close()
             store = openStore(database, path)
           } else if (what === 'forget') {
-            const before = uuidv7Time(ids[0]!)!
+            const before = uuidv7Time(ids[0])!
             store.forget(before)
-            for (const one of [...known.keys()]) {
+            for (const one of Array.from(known.keys())) {
               if ((uuidv7Time(one) ?? before) >= before) continue
               known.delete(one)
               forgotten.add(one)
@@ -96,6 +96,20 @@ test('an id is known if and only if it was entered, whatever was entered besides
   }
 })
 
+test('an id is not found across the border between two others', () => {
+  const store = openStore(database, ':memory:')
+  store.begin()
+  store.enterIds(['019d41cf-8a00-7000-8000-000000000000', '019d41cf-8a01-7000-8000-000000000000', '019d41cf-8a0e-7000-8000-000000000000'], {
+    position: 1,
+    version: 1,
+  })
+  store.commit({ ...store.standing, version: 1 })
+  for (const one of ['019d41cf-8a000-8000-000000000000e-70', '019d41cf-8a01-7000-8000-00000000000', '019d41cf-8a0', '019d41cf-8a0f'])
+    expect(store.known(one), one).toBeUndefined()
+  expect(store.known('019d41cf-8a0e-7000-8000-000000000000')).toBeDefined()
+  store.close()
+})
+
 test('what is old enough is forgotten, within 16 ms', () => {
   const store = openStore(database, ':memory:')
   const at = (ms: number) =>
@@ -110,6 +124,8 @@ test('what is old enough is forgotten, within 16 ms', () => {
     store.enterIds([at(ms)], { position: i + 1, version: i + 1 })
     store.commit({ ...store.standing, version: i + 1, position: i + 1 })
   }
+  for (const nothing of [0, -1, Number.NaN, 15]) store.forget(nothing)
+  expect(store.known(at(base))).toBeDefined()
   store.forget(base + 40)
   for (const ms of all) {
     if (ms >= base + 40) expect(store.known(at(ms))).toBeDefined()

@@ -1,0 +1,217 @@
+/** Data directories that were tampered with: what can be built anew is, what cannot is told with the cause and the way out, tenant by tenant. */
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { describe, expect, test } from 'vitest'
+import { revision } from '../../src/app.ts'
+import type { Replica } from '../../src/replica.ts'
+import { folderOf } from '../../src/replica/data.ts'
+import { failure } from '../support/failures.ts'
+import { Stage } from '../support/logs.ts'
+import shop from '../support/shop.ts'
+
+/** A replica's directory that was closed in order: a default tenant with 200 events, and tenants red and blue. */
+async function used(): Promise<{ stage: Stage; data: string; folder: string; path: string; digest: object; open(): Promise<Replica> }> {
+  const stage = new Stage('sqlite')
+  const data = join(stage.folder, 'mine')
+  const open = async (): Promise<Replica> => (await stage.open(shop, { data })) as unknown as Replica
+  const replica = await open()
+  await Promise.all(Array.from({ length: 200 }, (_, n) => replica.execute('pay', { account: `${'a'.repeat(100)}${n}`, cents: 1 })))
+  for (const tenant of ['red', 'blue']) await replica.execute('pay', { account: 'ann', cents: 7 }, { tenant })
+  const digest = await replica.digest()
+  await replica.close()
+  const folder = folderOf(data, shop.name, revision(shop))
+  return { stage, data, folder, path: join(folder, 'default.db'), digest, open }
+}
+
+test('a second replica on one directory is refused, and harms nothing', async () => {
+  const { stage, data, open } = await used()
+  const first = await open()
+  const error = await failure(stage.open(shop, { data }))
+  expect(error).toMatchObject({ code: 'data-in-use', retry: 'safe' })
+  expect(error.message).toMatch(/another replica owns .*mine.*directory of its own/)
+  expect(await first.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 201 })
+  // Its socket is still there.
+  expect(existsSync(join(data, 'replica.sock'))).toBe(true)
+})
+
+test.each<[what: string, path: (stage: Stage) => string]>([
+  [
+    'a file',
+    ({ folder }) => {
+      writeFileSync(join(folder, 'file'), 'x')
+      return join(folder, 'file')
+    },
+  ],
+  [
+    'below a file',
+    ({ folder }) => {
+      writeFileSync(join(folder, 'file'), 'x')
+      return join(folder, 'file', 'data')
+    },
+  ],
+  [
+    'with a spoilt lock',
+    ({ folder }) => {
+      mkdirSync(join(folder, 'data'))
+      writeFileSync(join(folder, 'data', 'lock.db'), 'Dear diary,\n'.repeat(100))
+      return join(folder, 'data')
+    },
+  ],
+])('a directory that cannot be used: %s', async (_, path) => {
+  const stage = new Stage('sqlite')
+  const error = await failure(stage.open(shop, { data: path(stage) }))
+  expect(error).toMatchObject({ code: 'data-unusable', retry: 'no' })
+  expect(error.message).toMatch(/data directory .* cannot be used: .*Give/)
+})
+
+describe('how far the log was read (shard.json)', () => {
+  test.each<[what: string, text: string | undefined]>([
+    ['deleted', undefined],
+    ['empty', ''],
+    ['not JSON', '{"place":'],
+    ['null', 'null'],
+    ['a number', '42'],
+    ['an object of something else', '{"hello":"world"}'],
+  ])('%s: read anew', async (_, text) => {
+    const { folder, digest, open } = await used()
+    const file = join(folder, 'shard.json')
+    expect(existsSync(file)).toBe(true)
+    if (text === undefined) rmSync(file)
+    else writeFileSync(file, text)
+    const replica = await open()
+    expect(await replica.digest()).toEqual(digest)
+    expect(await replica.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 201 })
+    expect(await replica.query('total', undefined, { tenant: 'red' })).toBe(7)
+  })
+
+  test.each<[what: string, change: (progress: { place: string; cursor: unknown; state: object; types: unknown }) => object]>([
+    ['no cursor', ({ cursor: _, ...rest }) => rest],
+    ['a cursor that is none', progress => ({ ...progress, cursor: '5' })],
+    ['an earlier cursor', progress => ({ ...progress, cursor: 2 })],
+    ['no state', ({ state: _, ...rest }) => rest],
+    ['the state of something else', progress => ({ ...progress, state: { ...progress.state, term: { number: 9, owner: 'nobody', address: null } } })],
+    ['no types', ({ types: _, ...rest }) => rest],
+    ['another place', progress => ({ ...progress, place: 'elsewhere' })],
+  ])('with %s', async (_, change) => {
+    const { folder, digest, open } = await used()
+    const file = join(folder, 'shard.json')
+    const { default: progress } = (await import(file, { with: { type: 'json' } })) as { default: Parameters<typeof change>[0] }
+    writeFileSync(file, JSON.stringify(change(progress)))
+    const replica = await open()
+    expect(await replica.digest()).toEqual(digest)
+    expect(await replica.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 201 })
+    expect((await replica.status()).term.number).toBe(0)
+  })
+})
+
+describe("a tenant's database", () => {
+  test('deleted: built anew, and nothing else is read again', async () => {
+    const { path, digest, open } = await used()
+    rmSync(path)
+    const replica = await open()
+    expect(await replica.digest()).toEqual(digest)
+    expect(await replica.query('total')).toBe(200)
+    expect((await replica.status()).records).toBe(0)
+  })
+
+  test('with everything else deleted: the lock and the database that is left are enough', async () => {
+    const { data, folder, digest, open } = await used()
+    for (const name of readdirSync(folder)) if (name !== 'red.db') rmSync(join(folder, name))
+    rmSync(join(data, 'replica.sock'), { force: true })
+    const replica = await open()
+    expect(await replica.digest()).toEqual(digest)
+    expect(await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant: 'red' })).toMatchObject({ version: 2 })
+  })
+
+  test.each<[what: string, harm: (path: string) => void, message: RegExp]>([
+    ['cut off in its first page', path => truncateSync(path, 2_000), /not a database|malformed|other/],
+    ['cut to its first page', path => truncateSync(path, 4_096), /malformed/],
+    ['cut by half', path => truncateSync(path, statSync(path).size >> 1), /malformed/],
+    ['cut by its last page', path => truncateSync(path, statSync(path).size - 4_096), /malformed/],
+    ['replaced by a text file', path => writeFileSync(path, 'Dear diary,\n'.repeat(1_000)), /not a database/],
+    [
+      'replaced by another SQLite database',
+      path => {
+        rmSync(path)
+        const db = new DatabaseSync(path)
+        db.exec('CREATE TABLE customer (id INTEGER PRIMARY KEY)')
+        db.close()
+      },
+      /belongs to another program.*Move it away/,
+    ],
+    [
+      'replaced by a directory',
+      path => {
+        rmSync(path)
+        mkdirSync(path)
+      },
+      /is a directory|EISDIR/,
+    ],
+  ])('%s: that tenant alone stops, and says what to do; deleted, it is built anew', async (_, harm, message) => {
+    const { path, digest, open } = await used()
+    harm(path)
+    const replica = await open()
+    const error = await failure(replica.execute('pay', { account: `${'a'.repeat(100)}7`, cents: 1 }))
+    expect(error).toMatchObject({ code: 'data-unusable', retry: 'no' })
+    expect(error.message).toMatch('default.db')
+    expect(error.message).toMatch(/[Dd]elete|[Mm]ove it away|Way out/)
+    expect(error.message).toMatch(message)
+    expect(await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant: 'red' })).toMatchObject({ version: 2 })
+    expect(await replica.query('total', undefined, { tenant: 'blue' })).toBe(7)
+    await replica.close()
+    for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { recursive: true, force: true })
+    const again = await open()
+    expect(await again.digest()).toEqual(digest)
+    expect(await again.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 201 })
+  })
+
+  test('deleted while it was closed, in a running replica: built anew', async () => {
+    const { folder, open } = await used()
+    const replica = await open()
+    await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant: 'red' })
+    // So many others that red is closed.
+    for (let n = 0; n < 80; n++) await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant: `t${n}` })
+    expect((await replica.status()).tenants['red']?.status).toBe('closed')
+    rmSync(join(folder, 'red.db'))
+    expect(await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant: 'red' })).toMatchObject({ version: 3 })
+    expect(await replica.query('total', undefined, { tenant: 'red' })).toBe(9)
+  })
+})
+
+describe('the roster', () => {
+  const roster = (stage: Stage): string => join(stage.folder, 'test.log.roster')
+
+  test.each<[what: string, harm: (path: string) => void]>([
+    ['a text file', path => writeFileSync(path, 'Dear diary,\n'.repeat(100))],
+    [
+      'cut off',
+      path => {
+        const db = new DatabaseSync(path)
+        db.exec('CREATE TABLE member (id TEXT PRIMARY KEY, address TEXT, beat INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT; CREATE TABLE more (x)')
+        for (let n = 0; n < 500; n++) db.prepare('INSERT INTO member VALUES (?, NULL, 1, 1)').run(`m${n}`)
+        db.close()
+        truncateSync(path, 8_192)
+      },
+    ],
+    ['a directory', path => void mkdirSync(path)],
+  ])('%s: stops nobody', async (_, harm) => {
+    const stage = new Stage('sqlite')
+    harm(roster(stage))
+    const replica = await stage.open(shop, { strategy: 'leader' })
+    expect(await replica.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 1 })
+    expect((await replica.status()).role).toBe('leader')
+  })
+
+  test('deleted while it is used: those that come later know of the leader', async () => {
+    const stage = new Stage('sqlite')
+    const leader = await stage.open(shop, { strategy: 'leader' })
+    await leader.execute('pay', { account: 'ann', cents: 1 })
+    for (const suffix of ['', '-journal', '-wal', '-shm']) rmSync(roster(stage) + suffix, { force: true })
+    const other = await stage.open(shop, { strategy: 'leader' })
+    const { incarnation } = await leader.status()
+    await expect.poll(async () => (await other.status()).members.map(({ id }) => id), { timeout: 5_000 }).toContain(incarnation)
+    expect(await other.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 2 })
+    expect((await leader.status()).role).toBe('leader')
+  })
+})
