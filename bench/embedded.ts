@@ -9,15 +9,19 @@ import { z } from 'zod'
 import { app, openReplica, sqlite } from '../src/index.ts'
 import { closedLoop, inFolder, type Load, median, table } from './support.ts'
 
-const TABLES = `
+export const TABLES = `
   CREATE TABLE account (id INTEGER PRIMARY KEY, cents INTEGER NOT NULL) STRICT;
   CREATE TABLE entry (version INTEGER PRIMARY KEY, account INTEGER NOT NULL, cents INTEGER NOT NULL) STRICT;`
+/** A hand-written table of command ids: what a repeat would be answered from. */
+export const IDS =
+  'CREATE TABLE ids (id TEXT PRIMARY KEY, hash TEXT NOT NULL, version INTEGER NOT NULL, events INTEGER NOT NULL) STRICT, WITHOUT ROWID'
+export const ENTER = 'INSERT INTO ids VALUES (?, ?, ?, ?)'
 const ACCOUNTS = 10_000
 const POINT_READ = 'SELECT cents FROM account WHERE id = ?'
-const INSERT = 'INSERT INTO entry VALUES (?, ?, ?)'
-const UPSERT = 'INSERT INTO account VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET cents = cents + ?2'
+export const INSERT = 'INSERT INTO entry VALUES (?, ?, ?)'
+export const UPSERT = 'INSERT INTO account VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET cents = cents + ?2'
 
-const ledger = app('ledger', {
+export const ledger = app('ledger', {
   events: { Paid: z.object({ account: z.number(), cents: z.number() }) },
   database: sqlite(TABLES),
   project: {
@@ -47,12 +51,12 @@ export async function ceiling(folder: string, run: (call: Call) => Promise<Load>
   )
   const db = new DatabaseSync(join(folder, 'ceiling.db'))
   db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; ${TABLES}
-    CREATE TABLE ids (id TEXT PRIMARY KEY, hash TEXT NOT NULL, version INTEGER NOT NULL, events INTEGER NOT NULL) STRICT, WITHOUT ROWID`)
+    ${IDS}`)
   const append = log.prepare('INSERT INTO record (value) VALUES (?)')
   const read = db.prepare(POINT_READ)
   const insert = db.prepare(INSERT)
   const upsert = db.prepare(UPSERT)
-  const enter = db.prepare('INSERT INTO ids VALUES (?, ?, ?, ?)')
+  const enter = db.prepare(ENTER)
   const hash = 'x'.repeat(43)
   let version = 0
   let counter = 0

@@ -3,10 +3,14 @@
  * work, side by side in one run; the ratio is the figure, the rest depends on the machine and the hour.
  */
 import { embedded } from './embedded.ts'
+import { replay } from './replay.ts'
+import { visibility } from './visibility.ts'
 
 const all: Record<string, () => Promise<void>> = {
   embedded: () => embedded(),
   strategies: () => embedded({ rounds: 3, strategies: ['optimistic', 'leader', 'first-wins'] }),
+  replay: () => replay(),
+  visibility: () => visibility(),
 }
 
 const wanted = process.argv.slice(2)

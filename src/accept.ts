@@ -164,6 +164,11 @@ function judgeRecord(shard: ShardState, tenant: TenantState, record: DataRecord)
 function judgeDecisions(shard: ShardState, tenant: TenantState, record: DataRecord, known: (id: string) => boolean): Verdict[] {
   const { base, decisions } = record
   const fresh = base === tenant.version
+  const expired = (id: string): boolean => shard.forgetBefore > 0 && (uuidv7Time(id) ?? Infinity) < shard.forgetBefore
+  // As a rule a record was made at the head, and its ids rise and are new: then each decision saw what has come true, and none can conflict.
+  if (fresh && decisions.every(({ id }, i) => (i === 0 || id > decisions[i - 1]!.id) && !expired(id) && !known(id))) {
+    return decisions.map(() => 'accepted')
+  }
   const accepted = new Set<string>()
   const earlier = new Writes()
   /** Every decision so far saw what has come true: nothing but the base and the accepted events of this record. */
@@ -174,7 +179,7 @@ function judgeDecisions(shard: ShardState, tenant: TenantState, record: DataReco
     return !cameTrue && earlier.overlap(reads)
   }
   const judge = ({ id, reads }: Decision): Verdict => {
-    if (shard.forgetBefore > 0 && (uuidv7Time(id) ?? Infinity) < shard.forgetBefore) return 'expired'
+    if (expired(id)) return 'expired'
     if (accepted.has(id) || known(id)) return 'duplicate'
     return conflicts(reads) ? 'conflict' : 'accepted'
   }

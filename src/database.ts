@@ -86,5 +86,6 @@ export interface Store<DR = unknown, DW = unknown> {
   forget(before: number): void
   /** Makes everything committed survive a power cut. Also inside a transaction. */
   sync(): void
-  close(): void
+  /** @param lazily what was committed may stay in files beside, so that nobody waits for the disk */
+  close(lazily?: boolean): void
 }

@@ -6,7 +6,7 @@ import { randomFillSync } from 'node:crypto'
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const lowerUuidv7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
-const visible = /^[!-~]{1,128}$/
+const invisible = /[^!-~]/
 const tenant = /^[a-z0-9][a-z0-9._-]{0,63}$/
 const name = /^[A-Za-z][A-Za-z0-9_.-]{0,127}$/
 const control = /\p{Cc}/u
@@ -16,7 +16,11 @@ const control = /\p{Cc}/u
  * would have many spellings and each could win once.
  */
 export const isId = (id: unknown): id is string =>
-  typeof id === 'string' && visible.test(id) && (id.length !== 36 || id === id.toLowerCase() || !uuid.test(id))
+  typeof id === 'string' &&
+  id.length > 0 &&
+  id.length <= 128 &&
+  !invisible.test(id) &&
+  (id.length !== 36 || id === id.toLowerCase() || !uuid.test(id))
 
 /** Tenants: 1 to 64 of a-z 0-9 . _ - beginning with a letter or digit. Also a legal part of a file name. */
 export const isTenant = (value: unknown): value is string => typeof value === 'string' && tenant.test(value)

@@ -140,10 +140,10 @@ export class Tenant {
     this.#forgotten = forgetBefore
   }
 
-  close(): void {
+  close(lazily = false): void {
     this.rollback()
     this.commit()
-    this.store.close()
+    this.store.close(lazily)
   }
 
   #projectAccepted(record: DataRecord, verdicts: readonly Verdict[], until = Number.MAX_SAFE_INTEGER): void {

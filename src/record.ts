@@ -205,7 +205,8 @@ const foreign = (reason: string): Foreign => ({ kind: 'foreign', reason })
 const isObject = (value: unknown): value is Members => typeof value === 'object' && value !== null && !Array.isArray(value)
 const isCount = (value: unknown, from = 0): value is number => Number.isSafeInteger(value) && (value as number) >= from
 const isTime = (value: unknown): value is number => isCount(value) && value <= 8.64e15
-const isSha256 = (value: unknown): value is string => typeof value === 'string' && /^[\w-]{43}$/.test(value)
+// To look for one that is wrong is twice as fast as to match all that are right.
+const isSha256 = (value: unknown): value is string => typeof value === 'string' && value.length === 43 && !/[^\w-]/.test(value)
 const isTagList = (value: unknown): value is readonly string[] => Array.isArray(value) && value.every(isTag)
 const isTags = (value: unknown): value is Tags => value === '*' || isTagList(value)
 

@@ -129,6 +129,8 @@ export interface ShardOptions {
 
 /** How long an owner may be silent before others campaign, ms; each adds a jitter of up to a third. */
 const PATIENCE = 1_500
+/** A tenant that was used within this time is not closed: whoever asked for it is about to read, ms. */
+const IDLE = 100
 /** How long the log's answer is waited for behind a deadline, ms. */
 const GIVING_UP = 200
 /** Ticks come far more often: a longer silence means that this process was stopped or busy, ms. */
@@ -159,11 +161,11 @@ interface Attempt {
 }
 
 /** Whatever cannot be written any more stands in the log. */
-function close(home: Home): void {
+function close(home: Home, lazily = false): void {
   const { tenant } = home
   home.tenant = undefined
   try {
-    tenant?.close()
+    tenant?.close(lazily)
   } catch {
     // Of a tenant that halted, its error is the one to tell.
     try {
@@ -295,6 +297,7 @@ export class Shard {
     if (home.error) throw home.error
     if (home.status === 'closed') this.#openHome(home)
     if (home.error) throw home.error
+    home.used = this.#now
     return home.status === 'open' ? home.tenant : undefined
   }
 
@@ -345,7 +348,7 @@ export class Shard {
         for (const stored of input.records) {
           this.#take(stored)
           // In the records of a moment there may be more tenants than there can be open files.
-          this.#evict(2 * this.#maxOpen)
+          this.#evict(2 * this.#maxOpen, Infinity)
         }
         if (input.reached > this.#cursor) this.#cursor = input.reached
         this.#endOfFold()
@@ -379,6 +382,9 @@ export class Shard {
       case 'tick':
         this.#sweep()
         this.#reign()
+        this.#openWanted()
+        this.#serveWaiting()
+        this.#evict(this.#maxOpen, now - IDLE)
         break
       case 'stop':
         this.#stopping = true
@@ -433,7 +439,13 @@ export class Shard {
     for (const home of this.#queued) {
       if (attempts.length === MAX_TENANTS || decisions >= MAX_BATCH) break
       if (!this.#mayStart(home) || home.notBefore > this.#now) continue
-      if (home.status === 'closed') this.#openHome(home)
+      if (home.status === 'closed') {
+        if (!this.#roomToOpen()) {
+          home.notBefore = this.#now + 5
+          continue
+        }
+        this.#openHome(home)
+      }
       if (home.status !== 'open') continue
       const attempt = this.#speculate(home)
       if (home.queue.length === 0) this.#queued.delete(home)
@@ -849,8 +861,9 @@ export class Shard {
       for (const read of look.reads) this.#readyWhenOpen(read)
       for (const attempt of look.attempts) this.#quietDone(attempt)
     }
+    this.#openWanted()
     this.#serveWaiting()
-    this.#evict(this.#maxOpen)
+    this.#evict(this.#maxOpen, this.#now - IDLE)
     this.#out.push({ do: 'moved' })
   }
 
@@ -963,18 +976,18 @@ export class Shard {
     this.#openHome(home, true)
   }
 
-  /** Closes the tenants that were idle longest, if there are more than so many. */
-  #evict(most: number): void {
+  /** Closes the tenants that were idle longest, if there are more than so many; only those that nobody has used since. */
+  #evict(most: number, since: number): void {
     if (this.#open.size <= most) return
     const wanted = new Set(this.#waiting.map(({ tenant }) => tenant))
     const idle = [...this.#open].filter(
-      home => home.status === 'open' && !home.attempt && home.queue.length === 0 && !wanted.has(home.name),
+      home => home.status === 'open' && !home.attempt && home.queue.length === 0 && home.used < since && !wanted.has(home.name),
     )
     idle.sort((a, b) => a.used - b.used)
     for (const home of idle.slice(0, this.#open.size - Math.ceil(this.#maxOpen * 0.75))) {
       if (!this.#commit(home)) continue
       home.position = home.tenant?.position ?? 0
-      close(home)
+      close(home, true)
       home.status = 'closed'
       this.#open.delete(home)
     }
@@ -991,8 +1004,25 @@ export class Shard {
     if (read.done) return
     this.#waiting.push(read)
     const home = this.#home(read.tenant)
-    if (home.status === 'closed') this.#openHome(home)
+    if (home.status === 'closed' && this.#roomToOpen()) this.#openHome(home)
     this.#serveWaiting()
+  }
+
+  /** Whether one more may be opened, perhaps in the place of another. Each takes some files, of which a process has so many. */
+  #roomToOpen(): boolean {
+    const most = 4 * this.#maxOpen
+    this.#evict(most - 1, Infinity)
+    return this.#open.size < most
+  }
+
+  /** Opens what was read when there was no room for it. */
+  #openWanted(): void {
+    for (const { tenant } of this.#waiting) {
+      const home = this.#home(tenant)
+      if (home.status !== 'closed') continue
+      if (!this.#roomToOpen()) return
+      this.#openHome(home)
+    }
   }
 
   #serveWaiting(): void {
@@ -1011,6 +1041,7 @@ export class Shard {
     if (index >= 0) this.#waiting.splice(index, 1)
     if (read.done) return
     read.done = true
+    this.#home(read.tenant).used = this.#now
     this.#out.push({ do: 'ready', read, ...(error ? { error } : {}) })
   }
 

@@ -78,8 +78,8 @@ async function open<T>(cli: Cli, settings: Settings, writes: boolean, use: (repl
     return await use({
       running: false,
       execute: (command, input, id, tenant) =>
-        replica.execute(command, input as never, { tenant, timeout, signal, ...(id === undefined ? {} : { id }) }),
-      query: (query, input, options) => replica.query(query, input as never, { ...options, signal }),
+        replica.execute(command, input, { tenant, timeout, signal, ...(id === undefined ? {} : { id }) }),
+      query: (query, input, options) => replica.query(query, input, { ...options, signal }),
       sql: (text, options) => replica.sql(text, [], { ...options, signal }),
       async status() {
         // It tells of the tenants that it has met: here, of those that have a database.
@@ -102,7 +102,7 @@ async function connect(cli: Cli, settings: Settings): Promise<{ readonly link: L
       'status',
       {},
       new EngineError('not-ready', `a replica runs on ${settings.data}, but does not answer`),
-      GREETING,
+      Math.min(GREETING, timeout + 1_000),
     )
     await compare(cli, settings, status)
   } catch (error) {

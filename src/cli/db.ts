@@ -2,6 +2,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import type { Command } from 'commander'
 import { type App, definitionOf } from '../app.ts'
 import { type Difference, diff } from '../database/compare.ts'
@@ -68,7 +69,7 @@ function addAt(db: Command, cli: Cli): void {
       if (out !== undefined) return writeOut(cli, settings, app, when, out)
       await withPast(cli, settings, app, when, async past => {
         if (sql !== undefined) await showRows(cli, past.sql(sql))
-        else if (query) showAnswer(cli, past.query(query[0], input as never))
+        else if (query) showAnswer(cli, past.query(query[0], input))
         else showPast(cli, past)
       })
     })
@@ -85,6 +86,7 @@ async function writeOut(cli: Cli, settings: Settings, app: App, when: number | D
       cli.signal.throwIfAborted()
       progress.update(position, head)
     }).finally(() => store.close())
+    makeSingle(draft)
     publish(draft, out)
     progress.end()
     if (cli.json) cli.out.value({ file: out, version, at: new Date(time).toISOString(), digest })
@@ -93,6 +95,16 @@ async function writeOut(cli: Cli, settings: Settings, app: App, when: number | D
     progress.end()
     discard(draft)
     await log.close()
+  }
+}
+
+/** Whoever gets it shall need nothing but the file: no -wal beside it, nor the right to write one. */
+function makeSingle(path: string): void {
+  const db = new DatabaseSync(path)
+  try {
+    db.exec('PRAGMA journal_mode = DELETE')
+  } finally {
+    db.close()
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { copyFileSync, existsSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
+import { dirname } from 'node:path'
 import { backup, DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Entered } from '../accept.ts'
@@ -36,6 +37,7 @@ export async function backupLog(
   onProgress: (done: number, pages: number) => void = () => {},
 ): Promise<BackedUp> {
   if (existsSync(file)) throw new EngineError('invalid-option', `${file} exists already`)
+  if (!existsSync(dirname(file))) throw new EngineError('invalid-option', `there is no folder ${dirname(file)}`)
   await new SqliteLog(path).close()
   const draft = `${file}.partial`
   discard(draft)
@@ -194,7 +196,7 @@ export class Restore {
       publish(this.#draft, this.#path)
       return { plan, aside: undefined }
     }
-    const aside = `${this.#path}.replaced-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')}`
+    const aside = asideOf(this.#path)
     replace(this.#draft, this.#path, aside)
     return { plan, aside }
   }
@@ -208,6 +210,15 @@ export class Restore {
 interface Old {
   readonly log: SqliteLog
   readonly history: History
+}
+
+/** A name of the time that nothing has yet. */
+function asideOf(path: string): string {
+  const name = `${path}.replaced-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')}`
+  for (let count = 1; ; count++) {
+    const aside = count === 1 ? name : `${name}-${count}`
+    if (!existsSync(aside)) return aside
+  }
 }
 
 /** A log's fold, and the digest at the end of each accepted record. */
@@ -331,7 +342,10 @@ function rewrite(draft: string, { manifest, seal }: Controls, generation: number
 async function refuseTheLiving(path: string): Promise<void> {
   const living = await livingOn(path)
   if (living.length === 0) return
-  const who = living.map(({ id, address }) => address ?? id).join(', ')
+  const who = living
+    .map(({ id, address }) => address ?? id)
+    .sort()
+    .join(', ')
   throw new EngineError(
     'data-in-use',
     `${living.length === 1 ? 'a replica is' : `${living.length} replicas are`} running on ${path}: ${who}. Stop ${living.length === 1 ? 'it' : 'them'} first`,

@@ -24,6 +24,8 @@ export interface MemoryOptions {
   readonly conditional?: boolean
   /** Whether `head` may be trusted. False: as on Kafka, where only a barrier tells. Default true. */
   readonly freshHead?: boolean
+  /** Where it may not: how many of the last entries `head` and a read that does not wait know nothing of yet. Default none. */
+  readonly lag?: () => number
 }
 
 interface Entry extends Stored {
@@ -55,6 +57,7 @@ export class MemoryLog implements Log {
   readonly freshHead: boolean
   readonly #file: MemoryFile
   readonly #fault: () => Fault
+  readonly #lag: () => number
   #closed = false
 
   constructor(name = '', file: MemoryFile = new MemoryFile(), options: MemoryOptions = {}) {
@@ -63,6 +66,7 @@ export class MemoryLog implements Log {
     this.#fault = options.fault ?? (() => 'none')
     this.conditional = options.conditional ?? true
     this.freshHead = options.freshHead ?? true
+    this.#lag = (this.freshHead ? undefined : options.lag) ?? (() => 0)
   }
 
   get place(): string {
@@ -70,14 +74,14 @@ export class MemoryLog implements Log {
   }
 
   async head(): Promise<Position> {
-    return this.#file.last()
+    return this.#known()
   }
 
   async read(from: Position | (() => Position), options: ReadOptions = {}): Promise<Chunk> {
     for (;;) {
       const after = typeof from === 'number' ? from : from()
       if (this.#closed || options.signal?.aborted) return { records: [], reached: after }
-      const chunk = this.#readNow(after, options)
+      const chunk = this.#readNow(after, options.wait ? options : { ...options, upTo: Math.min(options.upTo ?? Infinity, this.#known()) })
       if (chunk.reached > after || !options.wait) return chunk
       await this.#change(options.signal)
     }
@@ -107,6 +111,11 @@ export class MemoryLog implements Log {
   async close(): Promise<void> {
     this.#closed = true
     for (const wake of this.#file.waiting) wake()
+  }
+
+  #known(): Position {
+    const { entries } = this.#file
+    return entries[entries.length - 1 - this.#lag()]?.position ?? 0
   }
 
   #behind(after: Position, tenant: string | null): boolean {

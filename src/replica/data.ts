@@ -3,9 +3,9 @@
  * was followed. Everything in it but the lock can be deleted: it is replayed from the log.
  */
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { ShardState } from '../accept.ts'
 import { EngineError } from '../errors.ts'
@@ -30,7 +30,7 @@ export class DataDirectory {
     this.path = resolve(path)
     this.#folder = folderOf(this.path, app, revision)
     try {
-      mkdirSync(this.#folder, { recursive: true })
+      makeFolder(this.#folder)
       this.#lock = lock(this.path)
     } catch (cause) {
       if (cause instanceof EngineError) throw cause
@@ -98,6 +98,19 @@ export class DataDirectory {
 
   close(): void {
     this.#lock.close()
+  }
+}
+
+/** As `recursive`, which never ends where a folder cannot be made for reasons of its own, such as below /proc. */
+function makeFolder(path: string, withParents = true): void {
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return
+    if (code !== 'ENOENT' || !withParents) throw error
+    makeFolder(dirname(path))
+    makeFolder(path, false)
   }
 }
 

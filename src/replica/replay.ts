@@ -20,7 +20,7 @@ export interface ReplayProgress {
 }
 
 /** The data records of a tenant, each with the shard's state at its place; the shard's own records are followed on the way. */
-export async function* records(
+async function* records(
   log: Log,
   tenant: string,
   upTo: Position,

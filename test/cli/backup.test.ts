@@ -28,7 +28,7 @@ describe('backup and restore', () => {
     expect(alive).toMatchObject({
       code: 5,
       stderr: expect.stringMatching(
-        /^error data-in-use: 2 replicas are running on .*a\.log: .*x.*replica\.sock.*y.*replica\.sock/,
+        /^error data-in-use: 2 replicas are running on .*a\.log: .*x.replica\.sock, .*y.replica\.sock\. Stop them first/,
       ) as string,
     })
     writers[1]!.child.kill('SIGCONT')

@@ -1,6 +1,5 @@
 /** `db at`, `db diff` and `verify`: the past as a database, and whether the present is what the log says. */
-import { existsSync } from 'node:fs'
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -57,6 +56,7 @@ describe.concurrent('db', () => {
 
     const written = await json(['db', 'at', '2', '--out', 'past.db', ...there], { cwd })
     expect(written).toMatchObject({ file: 'past.db', version: 2 })
+    expect(readdirSync(cwd).filter(name => name.startsWith('past'))).toEqual(['past.db'])
     const db = new DatabaseSync(join(cwd, 'past.db'), { readOnly: true })
     expect(db.prepare('SELECT count(*) AS n FROM sale WHERE released IS NULL').get()).toEqual({ n: 2 })
     db.close()

@@ -1,7 +1,7 @@
 /** The leader's process is killed, closed, stopped: somebody else goes on, and nobody's command is lost or doubled. */
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { StrategyName } from '../../src/consistency.ts'
 import { openReplica } from '../../src/index.ts'
 import type { Outcome } from '../../src/app.ts'
@@ -15,10 +15,8 @@ class Cast {
   readonly log: string = `file:${join(this.folder, 'shop.log')}`
   #count = 0
 
-  async join(strategy: StrategyName = 'leader', data: string = `data-${++this.#count}`): Promise<Puppet> {
-    const puppet = await Puppet.open({ log: this.log, data: join(this.folder, data), strategy, timeout: 20_000 })
-    onTestFinished(async () => void (await puppet.kill()))
-    return puppet
+  join(strategy: StrategyName = 'leader', data: string = `data-${++this.#count}`): Promise<Puppet> {
+    return Puppet.open({ log: this.log, data: join(this.folder, data), strategy, timeout: 20_000 })
   }
 
   /** The leader, and those that follow it. */

@@ -35,11 +35,11 @@ function release({ revision, more = [], without, project = cents => cents, schem
       types.map(type => [`do${type}`, { input: amount, decide: (input: { cents: number }, { emit }: { emit(type: string, data: object): never }) => emit(type, input) }]),
     ),
     queries: { sum: { run: (_: unknown, { db }: { db: { get(sql: string): { sum: number } | undefined } }) => db.get('SELECT coalesce(sum(cents), 0) AS sum FROM entry')!.sum } },
-  } as never) as unknown as App
+  } as never)
 }
 
-const open = async (stage: Stage, released: App, data: string): Promise<Replica> =>
-  (await stage.open(released as never, { data: join(stage.folder, data) })) as unknown as Replica
+const open = (stage: Stage, released: App, data: string): Promise<Replica> =>
+  stage.open(released, { data: join(stage.folder, data) })
 
 describe('an event in the log that the app does not know', () => {
   test.each(['of the same database', 'of a new one'])('is told at the start, by a replica %s', async what => {

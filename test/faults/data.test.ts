@@ -14,7 +14,7 @@ import shop from '../support/shop.ts'
 async function used(): Promise<{ stage: Stage; data: string; folder: string; path: string; digest: object; open(): Promise<Replica> }> {
   const stage = new Stage('sqlite')
   const data = join(stage.folder, 'mine')
-  const open = async (): Promise<Replica> => (await stage.open(shop, { data })) as unknown as Replica
+  const open = (): Promise<Replica> => stage.open(shop, { data })
   const replica = await open()
   await Promise.all(Array.from({ length: 200 }, (_, n) => replica.execute('pay', { account: `${'a'.repeat(100)}${n}`, cents: 1 })))
   for (const tenant of ['red', 'blue']) await replica.execute('pay', { account: 'ann', cents: 7 }, { tenant })

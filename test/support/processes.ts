@@ -6,7 +6,7 @@ import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect } from 'vitest'
+import { expect, onTestFinished } from 'vitest'
 import { type Outcome, revision } from '../../src/app.ts'
 import type { StrategyName } from '../../src/consistency.ts'
 import { compare } from '../../src/database/compare.ts'
@@ -143,6 +143,8 @@ export class Puppet extends Process {
   protected readonly child: ChildProcess
   readonly #calls = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
   readonly #opened: Promise<unknown>
+  /** How long it took to open the replica, ms. */
+  opening = 0
   #count = 0
 
   private constructor(options: Partial<ReplicaOptions>, { app = here('shop.ts'), fileLimit, uid }: PuppetOptions) {
@@ -167,11 +169,12 @@ export class Puppet extends Process {
     })
   }
 
-  /** Starts a process and waits until its replica is open. @throws PuppetError what openReplica threw */
+  /** Starts a process and waits until its replica is open; it is gone when the test has finished. @throws PuppetError what openReplica threw */
   static async open(options: Partial<ReplicaOptions> & { readonly log: string; readonly data: string }, settings: PuppetOptions = {}): Promise<Puppet> {
     const puppet = new Puppet(options, settings)
+    onTestFinished(async () => void (await puppet.kill()))
     try {
-      await puppet.#opened
+      puppet.opening = (await puppet.#opened) as number
       return puppet
     } catch (error) {
       await puppet.ended

@@ -41,6 +41,7 @@ try {
     process.setgid!(Number(uid))
     process.setuid!(Number(uid))
   }
+  const start = performance.now()
   const replica = (await openReplica(app, JSON.parse(options) as Parameters<typeof openReplica>[1])) as unknown as Replica
   process.on('message', (call: Call) => {
     run(replica, call).then(
@@ -51,7 +52,7 @@ try {
       (error: unknown) => say({ n: call.n, error: failure(error) }),
     )
   })
-  say({ n: 0, ok: null })
+  say({ n: 0, ok: performance.now() - start })
 } catch (error) {
   say({ n: 0, error: failure(error) })
   process.disconnect()

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { canonical } from '../../src/canonical.ts'
+import { canonical, isCanonical } from '../../src/canonical.ts'
 import { inputHash, sha256 } from '../../src/record.ts'
 
 /** The same value with the keys of each object in reverse. */
@@ -44,6 +44,7 @@ describe('canonical', () => {
         const json = JSON.stringify(value)
         if (json === undefined) expect(text).toBeUndefined()
         else expect(JSON.parse(text!)).toEqual(JSON.parse(json))
+        if (isCanonical(value)) expect(json).toBe(text)
       }),
       { seed: 7, numRuns: 2_000 },
     )
@@ -53,6 +54,23 @@ describe('canonical', () => {
     expect(canonical({ b: 1, a: [{ d: 1, c: 2 }], 10: 0, 9: 0, '\u{1f4ba}': 1, '\uffff': 1 })).toBe(
       '{"10":0,"9":0,"a":[{"c":2,"d":1}],"b":1,"\u{1f4ba}":1,"\uffff":1}',
     )
+  })
+
+  test('what stands in order already is told from what does not', () => {
+    const inOrder = [undefined, null, -0, 'b', [], [{ a: 1, b: { c: [Number.NaN] } }], { 1: 0, 2: 0, a: undefined }]
+    for (const value of inOrder) {
+      expect(isCanonical(value)).toBe(true)
+      expect(JSON.stringify(value)).toBe(canonical(value))
+    }
+    const others = [
+      { b: 1, a: 1 },
+      [{ a: { d: 1, c: 1 } }],
+      { 10: 0, 9: 0 },
+      new Date(0),
+      { a: { toJSON: () => ({ b: 1, a: 1 }) } },
+      Object.create(null),
+    ]
+    for (const value of others) expect(isCanonical(value)).toBe(false)
   })
 
   test('half a surrogate pair stays what it is: two inputs are not the same for it', () => {

@@ -65,7 +65,7 @@ class Worker {
     const id = uuidv7(Date.now())
     for (;;) {
       try {
-        const outcome = await this.#replica.execute(command, input as never, { id })
+        const outcome = await this.#replica.execute(command, input, { id })
         if (outcome.status === 'accepted') this.#accepted++
         else this.#rejected++
         this.#version = Math.max(this.#version, Number(outcome.token.split('@')[1]))
