@@ -743,12 +743,21 @@ class Engine {
     }
   }
 
+  /** What was read before. A log whose own word is no evidence may not show it at once: it is waited for. */
+  async #recordAt(position: Position): Promise<ReturnType<typeof decode> | undefined> {
+    const { timeout = 10_000 } = this.#options
+    const patience = this.#log.freshHead
+      ? {}
+      : { wait: true, signal: AbortSignal.any([this.#stopReading.signal, AbortSignal.timeout(timeout)]) }
+    const { records } = await this.#log.read(position - 1, { upTo: position, ...patience })
+    return records[0] && decode(records[0].value)
+  }
+
   /** The first answer again: it stands in the log. */
   async #recall(request: Pending, { position, version: end }: IdEntry): Promise<unknown> {
     const { tenant, id } = request
     const history = this.#shard.look(tenant)?.store.historyAt(end)
-    const { records: found } = await this.#log.read(position - 1, { upTo: position })
-    const record = found[0] && decode(found[0].value)
+    const record = await this.#recordAt(position)
     const index = record?.kind === 'data' ? record.decisions.findIndex(decision => decision.id === id) : -1
     if (record?.kind !== 'data' || index < 0)
       throw new EngineError('log-behind', `the log does not hold the record of command ${id} at position ${position}`, { id })
@@ -902,8 +911,7 @@ class Engine {
       }
       const entry = store.historyAt(next)
       if (!entry) throw new EngineError('internal', `tenant ${tenant} has no history of version ${next}`)
-      const { records: found } = await this.#log.read(entry.position - 1, { upTo: entry.position })
-      const record = found[0] && decode(found[0].value)
+      const record = await this.#recordAt(entry.position)
       if (record?.kind !== 'data') throw new EngineError('log-behind', `the log does not hold position ${entry.position} any more`)
       const accepted = record.decisions.filter((_, index) => !entry.verdicts || entry.verdicts[index] === 'accepted')
       let version = entry.end - accepted.reduce((sum, { events }) => sum + events.length, 0)

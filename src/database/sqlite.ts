@@ -330,9 +330,7 @@ class SqliteStore implements Store<Reader, Writer> {
     // A large transaction would try to write early, and wait for the readers that `#hold` holds.
     if (this.#inMemory) db.exec('PRAGMA cache_spill = OFF')
     else if (journal !== 'wal') throw this.#unusable('cannot have a write-ahead log. Keep it on a local file system')
-    db.exec(
-      `BEGIN IMMEDIATE; PRAGMA application_id = ${application}; PRAGMA user_version = ${format}; ${engineTables}`,
-    )
+    db.exec(`BEGIN IMMEDIATE; PRAGMA application_id = ${application}; PRAGMA user_version = ${format}; ${engineTables}`)
     db.prepare(`INSERT INTO mainstem_standing VALUES (1, 0, 0, 0, '', 0, '', '', 0, ?)`).run(definition)
     db.exec(database.definition)
     db.exec('COMMIT')

@@ -30,7 +30,12 @@ class Cast {
 
   /** Each of these ids stands in the log once, at the version that was told, and all others at most once. */
   async check(told: ReadonlyMap<string, number>): Promise<void> {
-    await using replica = await openReplica(shop, { log: this.log, data: join(this.folder, 'checker'), strategy: 'first-wins', timeout: 20_000 })
+    await using replica = await openReplica(shop, {
+      log: this.log,
+      data: join(this.folder, 'checker'),
+      strategy: 'first-wins',
+      timeout: 20_000,
+    })
     await replica.query('total', undefined, { read: 'linearizable' })
     const { version: last } = await replica.digest()
     const found = new Map<string, number>()
@@ -43,7 +48,8 @@ class Cast {
   }
 }
 
-const versionOf = (answer: Outcome<unknown>): number => (answer.status === 'accepted' ? answer.version : expect.unreachable(JSON.stringify(answer)))
+const versionOf = (answer: Outcome<unknown>): number =>
+  answer.status === 'accepted' ? answer.version : expect.unreachable(JSON.stringify(answer))
 
 /** Pays one after the other, as long as it is told to; every command must be accepted. */
 class Payer {
@@ -151,28 +157,35 @@ test('stopped and continued amid its work: every command is answered, once', asy
 test('two that start at once on a new log: one reigns, both execute', async () => {
   const cast = new Cast()
   const both = await Promise.all([cast.join(), cast.join()])
-  const answers = await Promise.all(both.flatMap((puppet, at) => Array.from({ length: 10 }, (_, n) => puppet.execute('pay', { account: 'ann', cents: 1 }, { id: `${at}-${n}` }))))
+  const answers = await Promise.all(
+    both.flatMap((puppet, at) =>
+      Array.from({ length: 10 }, (_, n) => puppet.execute('pay', { account: 'ann', cents: 1 }, { id: `${at}-${n}` })),
+    ),
+  )
   const states = await Promise.all(both.map(puppet => puppet.status()))
   expect(states.map(({ role }) => role).sort()).toEqual(['follower', 'leader'])
   expect(new Set(states.map(({ logId }) => logId)).size).toBe(1)
   await cast.check(new Map(answers.map((answer, n) => [`${Math.floor(n / 10)}-${n % 10}`, versionOf(answer)])))
 })
 
-test.each(['optimistic', 'first-wins'] as const)('%s: passes commands on to a leader that lives, and ends the reign of a dead one', async strategy => {
-  const cast = new Cast()
-  const [leader] = await cast.leaderAndFollowers(1)
-  const other = await cast.join(strategy)
-  versionOf(await other.execute('pay', { account: 'ann', cents: 1 }))
-  const { incarnation } = await leader.status()
-  expect((await other.status()).term.owner).toBe(incarnation)
-  expect((await leader.status()).role).toBe('leader')
-  await leader.kill()
-  const watch = new Stopwatch()
-  versionOf(await other.execute('pay', { account: 'ann', cents: 1 }, { id: 'after' }))
-  expect(watch.stop().undisturbed).toBeLessThan(3_000)
-  expect(await other.status()).toMatchObject({ role: 'writer', term: { owner: null, address: null } })
-  await cast.check(new Map([['after', 3]]))
-})
+test.each(['optimistic', 'first-wins'] as const)(
+  '%s: passes commands on to a leader that lives, and ends the reign of a dead one',
+  async strategy => {
+    const cast = new Cast()
+    const [leader] = await cast.leaderAndFollowers(1)
+    const other = await cast.join(strategy)
+    versionOf(await other.execute('pay', { account: 'ann', cents: 1 }))
+    const { incarnation } = await leader.status()
+    expect((await other.status()).term.owner).toBe(incarnation)
+    expect((await leader.status()).role).toBe('leader')
+    await leader.kill()
+    const watch = new Stopwatch()
+    versionOf(await other.execute('pay', { account: 'ann', cents: 1 }, { id: 'after' }))
+    expect(watch.stop().undisturbed).toBeLessThan(3_000)
+    expect(await other.status()).toMatchObject({ role: 'writer', term: { owner: null, address: null } })
+    await cast.check(new Map([['after', 3]]))
+  },
+)
 
 test('killed and started again in the same directory: it reigns again', async () => {
   const cast = new Cast()

@@ -39,20 +39,27 @@ test.each(strategies)('%s: who waits longer than it may hears timeout, nothing w
   const lock = await holder(join(stage.folder, 'test.log'))
 
   // Deadlines before and after the log gives an attempt up, alone and among others.
-  const short = await Promise.allSettled([120, 300, 700, 1_200].map(timeout => writer.execute('pay', { account: 'ann', cents: 100 }, { timeout, id: `short-${timeout}` })))
+  const short = await Promise.allSettled(
+    [120, 300, 700, 1_200].map(timeout => writer.execute('pay', { account: 'ann', cents: 100 }, { timeout, id: `short-${timeout}` })),
+  )
   for (const answer of short) expect(answer).toMatchObject({ status: 'rejected', reason: { code: 'timeout', retry: 'safe' } })
   // Reading goes on.
   expect(await writer.query('total')).toBe(2)
   expect(await writer.query('total', undefined, { read: 'linearizable' })).toBe(2)
 
-  const patient = [one, two].map((replica, n) => replica.execute('pay', { account: 'ann', cents: 1 }, { timeout: 15_000, id: `patient-${n}` }))
+  const patient = [one, two].map((replica, n) =>
+    replica.execute('pay', { account: 'ann', cents: 1 }, { timeout: 15_000, id: `patient-${n}` }),
+  )
   const hasty = await writer.execute('pay', { account: 'ann', cents: 100 }, { timeout: 100 }).catch((error: unknown) => error)
   expect(hasty).toMatchObject({ code: 'timeout' })
   await lock.release()
   for (const answer of await Promise.all(patient)) expect(answer).toMatchObject({ status: 'accepted', duplicate: false })
   expect(await one.query('total', undefined, { read: 'linearizable' })).toBe(4)
   // The same ids are still free.
-  expect(await writer.execute('pay', { account: 'ann', cents: 100 }, { id: 'short-300' })).toMatchObject({ status: 'accepted', duplicate: false })
+  expect(await writer.execute('pay', { account: 'ann', cents: 100 }, { id: 'short-300' })).toMatchObject({
+    status: 'accepted',
+    duplicate: false,
+  })
 })
 
 test('a replica opens, reads and closes meanwhile', async () => {

@@ -20,10 +20,13 @@ test('a thousand tenants: created, closed when idle, opened again, replayed', as
   const stage = new Stage('sqlite')
   const data = join(stage.folder, 'mine')
   const first = (await stage.open(shop, { data })) as unknown as Replica
-  const answers = await Promise.all(names.map((tenant, n) => first.execute('pay', { account: 'ann', cents: n + 1 }, { tenant, id: 'same', timeout: 60_000 })))
+  const answers = await Promise.all(
+    names.map((tenant, n) => first.execute('pay', { account: 'ann', cents: n + 1 }, { tenant, id: 'same', timeout: 60_000 })),
+  )
   for (const answer of answers) expect(answer).toMatchObject({ status: 'accepted', version: 1, duplicate: false })
   // Once more, so that each is opened a second time.
-  for (const tenant of names.slice(0, 100)) expect(await first.execute('pay', { account: 'ann', cents: 1 }, { tenant })).toMatchObject({ version: 2 })
+  for (const tenant of names.slice(0, 100))
+    expect(await first.execute('pay', { account: 'ann', cents: 1 }, { tenant })).toMatchObject({ version: 2 })
   await fewAreOpen(first)
   const digests = new Map<string, string>()
   for (const tenant of names.filter((_, n) => n % 50 === 0)) digests.set(tenant, (await first.digest(tenant)).digest)
@@ -39,11 +42,13 @@ test('a thousand tenants: created, closed when idle, opened again, replayed', as
   // Each takes several files.
   expect(most).toBeLessThanOrEqual(256)
   await fewAreOpen(second)
-  expect(await second.execute('pay', { account: 'ann', cents: 8 }, { tenant: 't7', id: 'same' })).toMatchObject({ version: 1, duplicate: true })
+  expect(await second.execute('pay', { account: 'ann', cents: 8 }, { tenant: 't7', id: 'same' })).toMatchObject({
+    version: 1,
+    duplicate: true,
+  })
   for (const [tenant, digest] of digests) expect((await second.digest(tenant)).digest).toBe(digest)
 
   const fresh = (await stage.open(shop)) as unknown as Replica
   await fewAreOpen(fresh)
   for (const [tenant, digest] of digests) expect((await fresh.digest(tenant)).digest).toBe(digest)
 }, 60_000)
-

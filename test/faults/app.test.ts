@@ -24,22 +24,32 @@ function release({ revision, more = [], without, project = cents => cents, schem
   const amount = z.object({ cents: z.number() })
   const paid = schema === 1 ? amount : event(amount).next(amount, data => data)
   const types = [...(without ? [] : ['Paid']), ...more]
-  const insert = (db: { run(sql: string, ...params: number[]): void }, { cents }: { cents: number }, { version }: { version: number }): void =>
-    db.run('INSERT INTO entry VALUES (?, ?)', version, project(cents))
+  const insert = (
+    db: { run(sql: string, ...params: number[]): void },
+    { cents }: { cents: number },
+    { version }: { version: number },
+  ): void => db.run('INSERT INTO entry VALUES (?, ?)', version, project(cents))
   return app('till', {
     ...(revision === undefined ? {} : { revision }),
     events: Object.fromEntries(types.map(type => [type, type === 'Paid' ? paid : amount])),
     database: sqlite('CREATE TABLE entry (version INTEGER PRIMARY KEY, cents INTEGER NOT NULL) STRICT'),
     project: Object.fromEntries(types.map(type => [type, insert])),
     commands: Object.fromEntries(
-      types.map(type => [`do${type}`, { input: amount, decide: (input: { cents: number }, { emit }: { emit(type: string, data: object): never }) => emit(type, input) }]),
+      types.map(type => [
+        `do${type}`,
+        { input: amount, decide: (input: { cents: number }, { emit }: { emit(type: string, data: object): never }) => emit(type, input) },
+      ]),
     ),
-    queries: { sum: { run: (_: unknown, { db }: { db: { get(sql: string): { sum: number } | undefined } }) => db.get('SELECT coalesce(sum(cents), 0) AS sum FROM entry')!.sum } },
+    queries: {
+      sum: {
+        run: (_: unknown, { db }: { db: { get(sql: string): { sum: number } | undefined } }) =>
+          db.get('SELECT coalesce(sum(cents), 0) AS sum FROM entry')!.sum,
+      },
+    },
   } as never)
 }
 
-const open = (stage: Stage, released: App, data: string): Promise<Replica> =>
-  stage.open(released, { data: join(stage.folder, data) })
+const open = (stage: Stage, released: App, data: string): Promise<Replica> => stage.open(released, { data: join(stage.folder, data) })
 
 describe('an event in the log that the app does not know', () => {
   test.each(['of the same database', 'of a new one'])('is told at the start, by a replica %s', async what => {
@@ -74,12 +84,18 @@ describe('an event in the log that the app does not know', () => {
     await two.execute('doPaid', { cents: 1 }, { tenant: 'red' })
     await one.execute('doGifted', { cents: 1 })
     const error = await failure(two.query('sum', undefined, { read: 'linearizable' }))
-    expect(error).toMatchObject({ code: 'unknown-event', message: expect.stringMatching(/tenant default stopped at position \d+.*Gifted.*Add the event type/) })
+    expect(error).toMatchObject({
+      code: 'unknown-event',
+      message: expect.stringMatching(/tenant default stopped at position \d+.*Gifted.*Add the event type/),
+    })
     expect(await failure(two.execute('doPaid', { cents: 1 }))).toMatchObject({ code: 'unknown-event' })
     // The other tenant goes on, in both.
     expect(await two.execute('doPaid', { cents: 1 }, { tenant: 'red' })).toMatchObject({ version: 2 })
     expect(await one.execute('doPaid', { cents: 1 })).toMatchObject({ version: 3 })
-    expect((await two.status()).tenants).toMatchObject({ default: { status: 'halted', error: expect.stringContaining('Gifted') }, red: { status: 'open' } })
+    expect((await two.status()).tenants).toMatchObject({
+      default: { status: 'halted', error: expect.stringContaining('Gifted') },
+      red: { status: 'open' },
+    })
   })
 })
 
@@ -101,7 +117,9 @@ describe('a changed projection', () => {
     const second = await open(stage, release({ project: refusing }), 'new')
     const error = await failure(second.execute('doPaid', { cents: 1 }))
     expect(error).toMatchObject({ code: 'halted', retry: 'no', details: { tenant: 'default', position: 3, version: 1 } })
-    expect(error.message).toMatch(/tenant default stopped at position 3 of its log, at version 1 and digest [\w-]{43} .the record was made at digest [\w-]{43}.*unlucky/)
+    expect(error.message).toMatch(
+      /tenant default stopped at position 3 of its log, at version 1 and digest [\w-]{43} .the record was made at digest [\w-]{43}.*unlucky/,
+    )
     expect(error.message).toMatch(/Correct the projection and give the app another `revision`/)
     expect(await failure(second.query('sum'))).toMatchObject({ code: 'halted' })
     expect(await second.execute('doPaid', { cents: 1 }, { tenant: 'red' })).toMatchObject({ version: 2 })

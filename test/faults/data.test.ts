@@ -90,7 +90,10 @@ describe('how far the log was read (shard.json)', () => {
     ['a cursor that is none', progress => ({ ...progress, cursor: '5' })],
     ['an earlier cursor', progress => ({ ...progress, cursor: 2 })],
     ['no state', ({ state: _, ...rest }) => rest],
-    ['the state of something else', progress => ({ ...progress, state: { ...progress.state, term: { number: 9, owner: 'nobody', address: null } } })],
+    [
+      'the state of something else',
+      progress => ({ ...progress, state: { ...progress.state, term: { number: 9, owner: 'nobody', address: null } } }),
+    ],
     ['no types', ({ types: _, ...rest }) => rest],
     ['another place', progress => ({ ...progress, place: 'elsewhere' })],
   ])('with %s', async (_, change) => {
@@ -188,7 +191,9 @@ describe('the roster', () => {
       'cut off',
       path => {
         const db = new DatabaseSync(path)
-        db.exec('CREATE TABLE member (id TEXT PRIMARY KEY, address TEXT, beat INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT; CREATE TABLE more (x)')
+        db.exec(
+          'CREATE TABLE member (id TEXT PRIMARY KEY, address TEXT, beat INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT; CREATE TABLE more (x)',
+        )
         for (let n = 0; n < 500; n++) db.prepare('INSERT INTO member VALUES (?, NULL, 1, 1)').run(`m${n}`)
         db.close()
         truncateSync(path, 8_192)

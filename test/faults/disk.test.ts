@@ -98,7 +98,9 @@ test.each([
   expect(told.size).toBeGreaterThan(50)
   expect(['data-unusable', 'outcome-unknown']).toContain(error.code)
   // A command that came too late for the record is told so, and writes nothing; once a record is there that cannot be projected, the tenant stops.
-  await expect(fill(puppet, 'pay')).resolves.toMatchObject({ error: { message: expect.stringMatching(/(full|I\/O error).*Way out: (make room on|look after) the disk/) } })
+  await expect(fill(puppet, 'pay')).resolves.toMatchObject({
+    error: { message: expect.stringMatching(/(full|I\/O error).*Way out: (make room on|look after) the disk/) },
+  })
   expect(await puppet.close()).toEqual({ code: 0, signal: null })
   disk.grow()
   const again = await open(options)
@@ -120,12 +122,20 @@ test.each<[what: string, forbidden: (folder: string) => void, code: string, mess
 })
 
 test('a data directory where none can be made', async () => {
-  const opening = open({ log: `file:${join(temporaryFolder(), 'shop.log')}`, data: process.platform === 'linux' ? '/proc/nowhere/data' : '/dev/null/data' })
+  const opening = open({
+    log: `file:${join(temporaryFolder(), 'shop.log')}`,
+    data: process.platform === 'linux' ? '/proc/nowhere/data' : '/dev/null/data',
+  })
   await expect(opening).rejects.toMatchObject({ code: 'data-unusable', message: expect.stringMatching(/cannot be used: .*may write/) })
 })
 
 test.each<[what: string, forbidden: (folder: string) => void, code: string, message: RegExp]>([
-  ['the log', folder => chmodSync(join(folder, 'log', 'shop.log'), 0o444), 'log-unusable', /read-only.*right to write the file and its folder/],
+  [
+    'the log',
+    folder => chmodSync(join(folder, 'log', 'shop.log'), 0o444),
+    'log-unusable',
+    /read-only.*right to write the file and its folder/,
+  ],
   [
     'the log and its folder',
     folder => {
@@ -164,7 +174,9 @@ test("a tenant's database that may be written no longer: that tenant stops, othe
   const first = await open(options, user.puppet)
   for (const tenant of ['red', 'blue']) await first.execute('pay', { account: 'ann', cents: 1 }, { tenant })
   await first.close()
-  const [databases] = readdirSync(join(folder, 'data')).filter(name => name.startsWith('shop-')).slice(0, 1)
+  const [databases] = readdirSync(join(folder, 'data'))
+    .filter(name => name.startsWith('shop-'))
+    .slice(0, 1)
   chmodSync(join(folder, 'data', databases!, 'red.db'), 0o444)
   const puppet = await open(options, user.puppet)
   await expect(puppet.execute('pay', { account: 'ann', cents: 1 }, { tenant: 'red' })).rejects.toMatchObject({

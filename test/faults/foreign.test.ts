@@ -25,7 +25,9 @@ class Alien {
 
   /** The last data record of a tenant. */
   last(tenant = 'default'): DataRecord & { readonly value: string } {
-    const { value } = this.#db.prepare('SELECT value FROM record WHERE tenant = ? ORDER BY position DESC LIMIT 1').get(tenant) as { value: string }
+    const { value } = this.#db.prepare('SELECT value FROM record WHERE tenant = ? ORDER BY position DESC LIMIT 1').get(tenant) as {
+      value: string
+    }
     const record = decode(value)
     if (record.kind !== 'data') throw new Error('no data record')
     return { ...record, value }
@@ -69,8 +71,17 @@ test.each<[what: string, row: (record: DataRecord, value: string) => Row]>([
   ['a record of another log', record => ({ tenant: 'default', value: forged(record, { log: 'another' }) })],
   ['a record that is filed under another tenant', record => ({ tenant: 'other', value: forged(record, {}) })],
   ['a record that is filed under no tenant', record => ({ tenant: null, value: forged(record, {}) })],
-  ['a term that is filed under a tenant', record => ({ tenant: 'default', value: encodeControl({ kind: 'term', log: record.log, time: 1, number: 1, owner: 'alien', address: 'nowhere' }) })],
-  ['a seal that is filed under a tenant', record => ({ tenant: 'default', value: encodeControl({ kind: 'seal', log: record.log, time: 1 }) })],
+  [
+    'a term that is filed under a tenant',
+    record => ({
+      tenant: 'default',
+      value: encodeControl({ kind: 'term', log: record.log, time: 1, number: 1, owner: 'alien', address: 'nowhere' }),
+    }),
+  ],
+  [
+    'a seal that is filed under a tenant',
+    record => ({ tenant: 'default', value: encodeControl({ kind: 'seal', log: record.log, time: 1 }) }),
+  ],
   ['a seal of another log', () => ({ tenant: null, value: encodeControl({ kind: 'seal', log: 'another', time: 1 }) })],
 ])('%s: no effect, counted, nobody stops', async (_, row) => {
   const stage = new Stage('sqlite')
@@ -80,7 +91,11 @@ test.each<[what: string, row: (record: DataRecord, value: string) => Row]>([
   const { value, ...record } = alien.last()
   alien.write(row(record, value))
   // Right behind it, and again: the condition of an append must see it as what it is.
-  for (let n = 0; n < 4; n++) expect(await replicas[n % 2]!.execute('pay', { account: 'ann', cents: 10 }, { timeout: 3_000 })).toMatchObject({ status: 'accepted', version: n + 2 })
+  for (let n = 0; n < 4; n++)
+    expect(await replicas[n % 2]!.execute('pay', { account: 'ann', cents: 10 }, { timeout: 3_000 })).toMatchObject({
+      status: 'accepted',
+      version: n + 2,
+    })
   alien.write(row(record, value))
   await everywhere(stage, replicas)
   for (const replica of replicas) {
@@ -137,7 +152,10 @@ test('records behind a seal: no effect, counted; who wants to write hears of the
   const { value: _, ...record } = alien.last()
   alien.write({ tenant: null, value: encodeControl({ kind: 'seal', log: record.log, time: Date.now() }) })
   alien.write({ tenant: 'default', value: forged(record, { base: 1, digest }) })
-  alien.write({ tenant: null, value: encodeControl({ kind: 'term', log: record.log, time: 1, number: 1, owner: 'alien', address: 'nowhere' }) })
+  alien.write({
+    tenant: null,
+    value: encodeControl({ kind: 'term', log: record.log, time: 1, number: 1, owner: 'alien', address: 'nowhere' }),
+  })
   const error = await failure(replica.execute('pay', { account: 'ann', cents: 10 }))
   expect(error).toMatchObject({ code: 'log-sealed', retry: 'no', message: expect.stringMatching(/sealed.*copy.*Open that one/) })
   expect(await replica.query('total', undefined, { read: 'linearizable' })).toBe(10)

@@ -112,7 +112,12 @@ describe('whole, though its file is shorter than it says', () => {
 
 test('another app', async () => {
   const { stage, path } = await used(1)
-  const other = app('ledger', { events: { Paid: z.object({}) }, database: sqlite('CREATE TABLE x (y INTEGER) STRICT'), project: { Paid: () => {} }, commands: {} })
+  const other = app('ledger', {
+    events: { Paid: z.object({}) },
+    database: sqlite('CREATE TABLE x (y INTEGER) STRICT'),
+    project: { Paid: () => {} },
+    commands: {},
+  })
   const error = await failure(stage.open(other))
   expect(error).toMatchObject({ code: 'log-other-app' })
   expect(error.message).toMatch(new RegExp(`${path}.*of the app shop, not of ledger.*another log`))

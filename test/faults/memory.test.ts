@@ -30,13 +30,27 @@ interface Course extends MemoryOptions {
 }
 
 /** Some replicas, each behind faults of its own; clients that pay, take, repeat themselves and read. */
-async function run({ strategy, kind, seed, conditional = true, freshHead = true, replicas: count = 3, commands = 120, share = 0.25 }: Course): Promise<void> {
+async function run({
+  strategy,
+  kind,
+  seed,
+  conditional = true,
+  freshHead = true,
+  replicas: count = 3,
+  commands = 120,
+  share = 0.25,
+}: Course): Promise<void> {
   const note = `seed ${seed}`
   const random = seeded(seed)
   const file = new MemoryFile()
   const replicas: Replica[] = []
   for (let n = 0; n < count; n++) {
-    const log = new MemoryLog(`faulty-${n}`, file, { conditional, freshHead, lag: () => Math.floor(random() * 4), fault: faults(kind, share, random) })
+    const log = new MemoryLog(`faulty-${n}`, file, {
+      conditional,
+      freshHead,
+      lag: () => Math.floor(random() * 4),
+      fault: faults(kind, share, random),
+    })
     const replica = (await openReplica(shop, { log, strategy, timeout: 15_000 })) as unknown as Replica
     onTestFinished(() => replica.close())
     replicas.push(replica)
@@ -76,7 +90,10 @@ async function run({ strategy, kind, seed, conditional = true, freshHead = true,
       } else {
         // The same command by two at once, on any replicas.
         const calls = [0, 1].map(() => replicas[Math.floor(random() * count)]!.execute('pay', { account: 'purse', cents: 10 }, { id }))
-        const [one, two] = (await timed(Promise.all(calls))) as unknown as [{ version: number; duplicate: boolean }, { version: number; duplicate: boolean }]
+        const [one, two] = (await timed(Promise.all(calls))) as unknown as [
+          { version: number; duplicate: boolean },
+          { version: number; duplicate: boolean },
+        ]
         expect(one.version, note).toBe(two.version)
         expect([one.duplicate, two.duplicate].filter(duplicate => !duplicate).length, note).toBeLessThanOrEqual(1)
         accepted.set(id, one.version)

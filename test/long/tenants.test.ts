@@ -21,12 +21,16 @@ test('ten thousand tenants: created, reopened and read again, replayed, within 5
   const folder = temporaryFolder()
   const options = { log: `file:${join(folder, 'shop.log')}`, timeout: 120_000 }
   const tenant = (n: number): string => `t${n}`
-  const closed = async (puppet: Puppet): Promise<number> => Object.values((await puppet.status()).tenants).filter(({ status }) => status === 'closed').length
+  const closed = async (puppet: Puppet): Promise<number> =>
+    Object.values((await puppet.status()).tenants).filter(({ status }) => status === 'closed').length
 
   const start = performance.now()
   const first = await Puppet.open({ ...options, data: join(folder, 'one') })
   await each(COUNT, async n => {
-    expect(await first.execute('pay', { account: 'ann', cents: n + 1 }, { tenant: tenant(n) })).toMatchObject({ status: 'accepted', version: 1 })
+    expect(await first.execute('pay', { account: 'ann', cents: n + 1 }, { tenant: tenant(n) })).toMatchObject({
+      status: 'accepted',
+      version: 1,
+    })
   })
   await annotate(`created: ${((performance.now() - start) / COUNT).toFixed(2)} ms each, ${Math.round(await first.memory())} MiB`)
   expect(await first.memory()).toBeLessThan(LIMIT)
@@ -41,7 +45,9 @@ test('ten thousand tenants: created, reopened and read again, replayed, within 5
     expect(await second.query('total', undefined, { tenant: tenant(n) })).toBe(n + 1)
     if (n % 7 === 0) expect(await second.execute('pay', { account: 'ann', cents: 1 }, { tenant: tenant(n) })).toMatchObject({ version: 2 })
   })
-  await annotate(`opened again in ${Math.round(opened)} ms; read: ${((performance.now() - again) / COUNT).toFixed(2)} ms each, ${Math.round(await second.memory())} MiB`)
+  await annotate(
+    `opened again in ${Math.round(opened)} ms; read: ${((performance.now() - again) / COUNT).toFixed(2)} ms each, ${Math.round(await second.memory())} MiB`,
+  )
   expect(await second.memory()).toBeLessThan(LIMIT)
   expect(await second.digest(tenant(4_712))).toEqual(digest)
 

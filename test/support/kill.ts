@@ -35,7 +35,13 @@ export async function killRounds({ strategy, seed, rounds, processes }: KillRoun
 
   const gone = async (worker: Worker): Promise<void> => {
     const { code } = await worker.ended
-    expect(code ?? 0, `${note}: a process failed. ${worker.complaints}\n${worker.answers.filter(({ status }) => status === 'failed').map(answer => JSON.stringify(answer)).join('\n')}`).toBe(0)
+    expect(
+      code ?? 0,
+      `${note}: a process failed. ${worker.complaints}\n${worker.answers
+        .filter(({ status }) => status === 'failed')
+        .map(answer => JSON.stringify(answer))
+        .join('\n')}`,
+    ).toBe(0)
     answers.push(...worker.answers)
   }
   const start = (n: number): Worker => {

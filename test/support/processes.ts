@@ -152,8 +152,14 @@ export class Puppet extends Process {
     const args = [app, JSON.stringify(options), ...(uid === undefined ? [] : [String(uid)])]
     const node = [process.execPath, '--conditions=source']
     // Node itself gives up the limit of nothing, so a shell sets it and becomes node.
-    const [execPath, ...execArgv] = fileLimit === undefined ? node : ['/bin/bash', '-c', `ulimit -f ${fileLimit}; exec "$@"`, 'bash', ...node]
-    this.child = fork(here('puppet.ts'), args, { execPath: execPath!, execArgv, serialization: 'json', stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+    const [execPath, ...execArgv] =
+      fileLimit === undefined ? node : ['/bin/bash', '-c', `ulimit -f ${fileLimit}; exec "$@"`, 'bash', ...node]
+    this.child = fork(here('puppet.ts'), args, {
+      execPath: execPath!,
+      execArgv,
+      serialization: 'json',
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    })
     this.listen()
     this.#opened = this.#expect(0)
     this.child.on('message', (reply: Reply) => {
@@ -170,7 +176,10 @@ export class Puppet extends Process {
   }
 
   /** Starts a process and waits until its replica is open; it is gone when the test has finished. @throws PuppetError what openReplica threw */
-  static async open(options: Partial<ReplicaOptions> & { readonly log: string; readonly data: string }, settings: PuppetOptions = {}): Promise<Puppet> {
+  static async open(
+    options: Partial<ReplicaOptions> & { readonly log: string; readonly data: string },
+    settings: PuppetOptions = {},
+  ): Promise<Puppet> {
     const puppet = new Puppet(options, settings)
     onTestFinished(async () => void (await puppet.kill()))
     try {

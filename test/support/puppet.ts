@@ -14,7 +14,9 @@ export interface Call {
   readonly args: readonly unknown[]
 }
 
-export type Reply = { readonly n: number; readonly ok: unknown } | { readonly n: number; readonly error: { code: string; message: string; retry: string } }
+export type Reply =
+  | { readonly n: number; readonly ok: unknown }
+  | { readonly n: number; readonly error: { code: string; message: string; retry: string } }
 
 const [path, options, uid] = process.argv.slice(2) as [string, string, string?]
 const say = (message: object): unknown => process.send!(message)

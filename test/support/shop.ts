@@ -72,6 +72,9 @@ export default app('shop', {
       run: ({ account }, { db }) => db.get<{ cents: number }>('SELECT cents FROM account WHERE id = ?', account)?.cents ?? 0,
     },
     total: { run: (_, { db }) => db.get<{ sum: number }>('SELECT coalesce(sum(cents), 0) AS sum FROM account')!.sum },
-    entries: { run: (_, { db }) => db.all<{ version: number; account: string; cents: number }>('SELECT version, account, cents FROM entry ORDER BY version') },
+    entries: {
+      run: (_, { db }) =>
+        db.all<{ version: number; account: string; cents: number }>('SELECT version, account, cents FROM entry ORDER BY version'),
+    },
   },
 })
