@@ -140,6 +140,30 @@ test('stopped for a while: deposed meanwhile, then a follower; what it was asked
   await cast.check(new Map(answers.map((answer, n) => [`asked-${n}`, versionOf(answer)])))
 })
 
+test('a deadline before anybody else reigns: not-leader where it could not be reached, outcome-unknown where it may have acted', async () => {
+  const cast = new Cast()
+  const [first, one] = (await cast.leaderAndFollowers(2)) as [Puppet, Puppet]
+  await first.kill()
+  await expect(one.execute('pay', { account: 'ann', cents: 1 }, { timeout: 200, id: 'unreached' })).rejects.toMatchObject({
+    code: 'not-leader',
+    retry: 'safe',
+    message: expect.stringMatching(/nothing was written/),
+  })
+  versionOf(await one.execute('pay', { account: 'ann', cents: 1 }, { id: 'next' }))
+  const two = await cast.join()
+  versionOf(await two.execute('pay', { account: 'ann', cents: 1 }))
+  one.stop()
+  await expect(two.execute('pay', { account: 'ann', cents: 1 }, { timeout: 200, id: 'unanswered' })).rejects.toMatchObject({
+    code: 'outcome-unknown',
+    retry: 'safe',
+    message: expect.stringMatching(/may have been written.*same id/),
+  })
+  one.continue()
+  const told = new Map([['next', 2]])
+  for (const id of ['unreached', 'unanswered']) told.set(id, versionOf(await two.execute('pay', { account: 'ann', cents: 1 }, { id })))
+  await cast.check(told)
+})
+
 test('stopped and continued amid its work: every command is answered, once', async () => {
   const cast = new Cast()
   const [leader, one, two] = (await cast.leaderAndFollowers(3)) as [Puppet, Puppet, Puppet]
