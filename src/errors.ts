@@ -50,6 +50,11 @@ export const errorKinds = {
   'data-unusable': { retry: 'no', exit: 1, meaning: 'the data directory cannot be written, or holds something else' },
   'log-unusable': { retry: 'no', exit: 1, meaning: 'the file is not a log, is cut off, or cannot be written' },
   'log-other-app': { retry: 'no', exit: 1, meaning: 'the log belongs to another app' },
+  'log-other': {
+    retry: 'no',
+    exit: 1,
+    meaning: 'the data directory was built from another log, or the log that it was built from is gone',
+  },
   'log-behind': { retry: 'no', exit: 6, meaning: 'the database holds more than its log: the log was replaced by an older copy' },
   'log-failed': { retry: 'unknown', exit: 1, meaning: 'the log could not be written (disk full, I/O error); the writer stopped for good' },
   'log-sealed': { retry: 'no', exit: 1, meaning: 'the log was sealed: it goes on in its copy' },

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { control } from './accept.ts'
-import { type App, type Args, definitionOf, type Outcome, revision } from './app.ts'
+import { type App, type Args, definitionOf, isApp, type Outcome, revision } from './app.ts'
 import { type StrategyName, strategies, strategyOf } from './consistency.ts'
 import { openStore } from './database/sqlite.ts'
 import type { IdEntry, Store } from './database.ts'
@@ -162,6 +162,9 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
   app: App<string, EI, EO, CI, CR, QI, QR>,
   options: ReplicaOptions,
 ): Promise<Replica<EI, CI, CR, QI, QR>> {
+  checkKeys(options, OPEN_KEYS, 'openReplica')
+  if (!isApp(app))
+    throw new EngineError('invalid-app', 'the first argument of openReplica is an app: what app(...) or model(...).app(...) made')
   checkOptions(options)
   const log = typeof options.log === 'string' ? openLog(options.log) : options.log
   let data: DataDirectory | undefined
@@ -275,7 +278,7 @@ class Engine {
         `the log ${this.#log.description} has no conditional append; the strategy optimistic needs it`,
       )
     }
-    const manifest = await ensureManifest(this.#log, this.app.name)
+    const manifest = await ensureManifest(this.#log, this.app.name, this.#data)
     const head = await this.#log.head()
     const saved = await this.#savedProgress(manifest.generation, head)
     if (this.#data) {
@@ -592,6 +595,8 @@ class Engine {
   // --- Tenants' databases ---------------------------------------------------------------------------------------------
 
   #openStore(tenant: string): Store {
+    const halted = this.#data?.halted(tenant)
+    if (halted !== undefined) throw new EngineError('diverged', halted)
     return openStore(definitionOf(this.app).database, this.#data?.tenant(tenant) ?? ':memory:', { mode: 'write' })
   }
 
@@ -610,6 +615,11 @@ class Engine {
         const { records: found } = await this.#log.read(standing.position - 1, { tenant, upTo: standing.position })
         const last = found.find(({ position }) => position === standing.position)
         if (!last || recordHash(last.value) !== standing.recordHash) return await this.#misplaced(tenant, store)
+        const entry = store.historyAt(standing.version)
+        if (standing.version > 0 && (entry?.end !== standing.version || entry.digest !== standing.digest)) {
+          const message = `the database of tenant ${tenant} contradicts itself: its standing says version ${standing.version}, digest ${standing.digest}, its history ${entry ? `version ${entry.end}, digest ${entry.digest}` : 'nothing'}. Delete its file, and it is built anew from the log`
+          return this.#feed({ type: 'misplaced', tenant, error: new EngineError('diverged', message, { details: { tenant, standing } }) })
+        }
       }
       let shard = await shardAt(this.#log, standing.position)
       for (let after = standing.position; ; ) {
@@ -633,9 +643,9 @@ class Engine {
   }
 
   async #misplaced(tenant: string, store: Store): Promise<void> {
-    const { position, version, place, generation } = store.standing
-    const moved = place !== this.#log.place || generation !== this.#shard.state.generation
-    if (moved) {
+    const { position, version, generation } = store.standing
+    // Only a copy or a restore raises the generation; anything else that is missing here was lost.
+    if (generation < this.#shard.state.generation) {
       const { version: now } = await digestAt(this.#log, tenant, await this.#log.head())
       const lost = now < version ? `; versions ${now + 1} to ${version} are lost` : ''
       this.#notice(`tenant ${tenant} stood at version ${version} on another generation of the log, and is built anew${lost}`)
@@ -653,8 +663,14 @@ class Engine {
     this.#verifiedUntil.set(tenant, Number.POSITIVE_INFINITY)
     try {
       const log = await digestAt(this.#log, tenant, position)
-      if (log.version === version && log.digest === digest) return
-      const message = `tenant ${tenant} stopped: at position ${position} its database stands at version ${version}, digest ${digest}, but the log says version ${log.version}, digest ${log.digest}. Delete its database file, and it is built anew`
+      if (log.version === version && log.digest === digest) {
+        this.#notice(
+          `tenant ${tenant}: a record before or at position ${position} was made at a digest that this log does not lead to, and has no effect. The log was altered, or another replica is damaged; \`mainstem log tail --all\` shows it`,
+        )
+        return
+      }
+      const message = `tenant ${tenant} stopped: at position ${position} its database stands at version ${version}, digest ${digest}, but the log says version ${log.version}, digest ${log.digest}. One of the two is damaged: compare with another replica or a backup. If the log is right, delete the database file, and it is built anew`
+      this.#data?.halt(tenant, message)
       this.#feed({
         type: 'misplaced',
         tenant,
@@ -672,6 +688,7 @@ class Engine {
   execute(command: string, input?: unknown, options: ExecuteOptions = {}): Promise<unknown> {
     // Not async: this is the hot path, and one promise a command is enough.
     try {
+      checkKeys(options, EXECUTE_KEYS, 'execute')
       return this.#execute(command, input, options)
     } catch (error) {
       return Promise.reject(error)
@@ -693,6 +710,7 @@ class Engine {
       )
     }
     if (!(timeout > 0)) throw new EngineError('invalid-option', 'timeout is a number of milliseconds above 0')
+    if (signal !== undefined && !(signal instanceof AbortSignal)) throw new EngineError('invalid-option', 'signal is an AbortSignal')
     if (signal?.aborted) throw new EngineError('aborted', 'the caller gave up before anything was done', { id })
     const prepared = prepare(this.app, command, input)
     const hash = inputHash(command, input)
@@ -847,6 +865,7 @@ class Engine {
   // --- Reads ----------------------------------------------------------------------------------------------------------
 
   async query(query: string, input?: unknown, options: QueryOptions = {}): Promise<unknown> {
+    checkKeys(options, QUERY_KEYS, 'query')
     const store = await this.#storeFor(options)
     return ask(this.app, query, input, store.queries, store.standing.version)
   }
@@ -871,7 +890,9 @@ class Engine {
     if (this.#closing) throw new EngineError('closed', 'the replica is closed')
     let level: Read['level']
     if (read === 'local' || read === 'linearizable') level = read
-    else {
+    else if (typeof read !== 'object' || typeof read?.atLeast !== 'string') {
+      throw new EngineError('invalid-option', "read is 'local', 'linearizable' or { atLeast: token }")
+    } else {
       const version = versionOf(read.atLeast, tenant)
       if (version === undefined)
         throw new EngineError('invalid-token', `${JSON.stringify(read.atLeast)} is not a token of tenant ${tenant}`)
@@ -1058,6 +1079,21 @@ function versionOf(token: string, tenant: string): number | undefined {
   return Number(digits)
 }
 
+const EXECUTE_KEYS: ReadonlySet<string> = new Set(['id', 'tenant', 'timeout', 'signal'])
+const QUERY_KEYS: ReadonlySet<string> = new Set(['tenant', 'read', 'timeout', 'signal'])
+const OPEN_KEYS: ReadonlySet<string> = new Set(['log', 'data', 'strategy', 'timeout', 'release', 'maxRecordBytes', 'onProgress', 'signal'])
+
+/** An option that is mistyped would be left out without a word, and another tenant written to. */
+function checkKeys(options: unknown, known: ReadonlySet<string>, what: string): void {
+  const list = () => [...known].join(', ')
+  if (typeof options !== 'object' || options === null) {
+    throw new EngineError('invalid-option', `the options of ${what} are an object with ${list()}; not ${JSON.stringify(options)}`)
+  }
+  for (const key in options) {
+    if (!known.has(key)) throw new EngineError('invalid-option', `${what} has no option ${JSON.stringify(key)}; there are ${list()}`)
+  }
+}
+
 function checkTenant(tenant: string): void {
   if (isTenant(tenant)) return
   throw new EngineError(
@@ -1070,9 +1106,19 @@ function checkTenant(tenant: string): void {
 const WINDOW = 10_000
 
 /** Reads the log's manifest, or writes the first one. @throws EngineError log-other-app */
-async function ensureManifest(log: Log, app: string): Promise<{ readonly generation: number }> {
+async function ensureManifest(log: Log, app: string, data: DataDirectory | undefined): Promise<{ readonly generation: number }> {
+  const former = data?.load()?.state.log ?? undefined
   for (;;) {
     const state = await shardAt(log, Number.MAX_SAFE_INTEGER)
+    // The databases may be all that is left of a log that was lost: they are not given up for another one.
+    if (former !== undefined && state.log !== former) {
+      const now = state.log === null ? 'which is empty' : `which is log ${state.log}`
+      throw new EngineError(
+        'log-other',
+        `the databases in ${data!.path} were built from log ${former}; they do not belong to ${log.description}, ${now}. Give the right log or another data directory; if the log is lost, restore a backup of it`,
+        { details: { former, log: state.log } },
+      )
+    }
     if (state.log !== null) {
       if (state.app === app) return state
       throw new EngineError(

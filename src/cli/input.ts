@@ -37,8 +37,9 @@ export function readWhole(value: string, what: string, least: number): number {
 /** A version (digits alone) or a moment. */
 export function readWhen(value: string): number | Date {
   if (/^\d{1,15}$/.test(value)) return Number(value)
-  const date = new Date(value)
-  if (Number.isNaN(date.getTime())) {
+  // Nothing that Date would guess at, and no local time: a zone, or a whole day in UTC.
+  const date = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/.test(value) ? new Date(value) : undefined
+  if (date === undefined || Number.isNaN(date.getTime())) {
     throw new CliError(
       'usage',
       `${JSON.stringify(value)} is neither a version (a whole number) nor a time, such as 2026-03-01 or 2026-03-01T12:00:00Z`,

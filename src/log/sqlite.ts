@@ -19,6 +19,10 @@ const CHUNK_RECORDS = 512
 const CHUNK_BYTES = 1 << 20
 /** How often a waiting reader looks for records of other processes, ms. */
 const POLL = 5
+/** How long an open waits for others that open or make the same log, ms. */
+const OPEN_PATIENCE = 5_000
+/** How often it is looked whether the file is still there, ms. */
+const FILE_CHECK = 100
 /** How long an append tries to get the write lock, ms. */
 const LOCK_PATIENCE = 500
 
@@ -53,11 +57,16 @@ export class SqliteLog implements Log {
   #seen = -1
   #failure: EngineError | undefined
   #closed = false
+  readonly #path: string
+  readonly #inode: number
+  #checkedAt = 0
 
   /** @param path of the file; made when it is not there. @throws EngineError log-unusable */
   constructor(path: string) {
     this.description = `file:${path}`
+    this.#path = path
     this.#db = open(path)
+    this.#inode = statSync(path).ino
     this.place = (this.#db.prepare('SELECT place FROM log').get() as { place: string }).place
     this.#insert = this.#db.prepare('INSERT INTO record (tenant, barrier, time, value) VALUES (?, ?, ?, ?)')
     this.#head = this.#db.prepare('SELECT max(position) AS head FROM record')
@@ -95,7 +104,17 @@ export class SqliteLog implements Log {
     }
   }
 
+  /** Whether the file is still the one at the path: what is written into a deleted file is gone when it is closed. */
+  #checkFile(): void {
+    const now = performance.now()
+    if (now - this.#checkedAt < FILE_CHECK) return
+    this.#checkedAt = now
+    if (statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode) return
+    this.#fail(new Error('the file was deleted or replaced'))
+  }
+
   async append(records: readonly NewRecord[], { after, signal }: AppendOptions = {}): Promise<readonly Appended[]> {
+    this.#checkFile()
     if (this.#failure || this.#closed) return all(records, { status: 'not-written', cause: this.#failure, fatal: true })
     if (!(await this.#lock(signal))) return all(records, { status: 'not-written', cause: new Error('another process holds the log') })
     const answers: Appended[] = []
@@ -261,14 +280,25 @@ function all(records: readonly NewRecord[], answer: Appended): Appended[] {
   return records.map(() => answer)
 }
 
+/** Where several processes make a log at once, SQLite refuses some of them without waiting (the change to WAL must not deadlock): they try again. */
 function open(path: string): DatabaseSync {
+  const until = performance.now() + OPEN_PATIENCE
+  for (;;) {
+    const db = tryOpen(path, performance.now() < until)
+    if (db) return db
+    Atomics.wait(NAP, 0, 0, 2 + Math.random() * 20)
+  }
+}
+
+/** @returns undefined if the file is locked, and it may be tried again */
+function tryOpen(path: string, again: boolean): DatabaseSync | undefined {
   const refuse = (why: string, cause?: unknown): EngineError =>
     new EngineError('log-unusable', `cannot use ${path} as a log: ${why}`, { cause })
   const why = unfit(path)
   if (why) throw refuse(why)
   let db: DatabaseSync | undefined
   try {
-    db = new DatabaseSync(path, { timeout: 5_000 })
+    db = new DatabaseSync(path, { timeout: 1_000 })
     // One statement, one state: another process may be making it at this moment.
     const found = db
       .prepare('SELECT (SELECT application_id FROM pragma_application_id) AS application, (SELECT count(*) FROM sqlite_schema) AS objects')
@@ -284,6 +314,8 @@ function open(path: string): DatabaseSync {
     db?.close()
     if (cause instanceof EngineError) throw cause
     const code = primaryCode(cause)
+    if (code === SQLITE_BUSY && again) return undefined
+    if (code === SQLITE_BUSY) throw refuse('another process keeps it locked. End that process, then try again', cause)
     if (code === 26) throw refuse('it is some other kind of file. Give another path', cause)
     if (code === 14) throw refuse(`it cannot be opened or made. Does the folder ${dirname(path)} exist, and may you write there?`, cause)
     if (code === 8) throw refuse(READ_ONLY, cause)

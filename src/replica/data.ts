@@ -14,6 +14,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -74,6 +75,24 @@ export class DataDirectory {
 
   discard(name: string): void {
     discardDatabase(this.tenant(name))
+    rmSync(this.#note(name), { force: true })
+  }
+
+  /** Keeps across restarts why a tenant's database must not be used. It holds as long as that database is there. */
+  halt(name: string, why: string): void {
+    writeFileSync(this.#note(name), why)
+  }
+
+  halted(name: string): string | undefined {
+    const note = this.#note(name)
+    if (!existsSync(note)) return undefined
+    if (existsSync(this.tenant(name))) return readFileSync(note, 'utf8')
+    rmSync(note, { force: true })
+    return undefined
+  }
+
+  #note(name: string): string {
+    return join(this.#folder, `${name}.halted`)
   }
 
   /** What scratch databases a killed run left behind. */

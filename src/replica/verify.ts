@@ -55,7 +55,7 @@ export async function verifyTenant(
     const { version, position, digest } = standing
     const result: Verified = { tenant, version, position, digest, tables: 0, rows: 0 }
     if (position > 0 && !(await holds(log, tenant, standing))) {
-      return { ...result, problem: `it stands at position ${position} of its log, which does not hold the record that it remembers` }
+      return { ...result, problem: await misplaced(log, standing) }
     }
     const store = openStore(database, replayed)
     const told = await replay(app, log, tenant, store, { position }, progress).finally(() => store.close())
@@ -80,6 +80,13 @@ function copyDatabase(path: string, to: string): void {
   } finally {
     db.close()
   }
+}
+
+async function misplaced(log: Log, { position, version, generation }: Standing): Promise<string> {
+  const now = (await shardAt(log, Number.MAX_SAFE_INTEGER)).generation
+  if (generation < now)
+    return `it stands at version ${version} of generation ${generation} of its log, which was restored or copied since (${now}): it is built anew when it is next used`
+  return `it stands at position ${position} of its log, which does not hold the record that it remembers: the log was replaced. Bring the right one back, or restore a backup`
 }
 
 async function holds(log: Log, tenant: string, standing: Standing): Promise<boolean> {
