@@ -19,7 +19,8 @@ import { DataDirectory, discardDatabase, socketPath } from './replica/data.ts'
 import { Link, LinkError, LinkServer } from './replica/link.ts'
 import { digestAt, type ReplayProgress, replay, shardAt, type Until } from './replica/replay.ts'
 import { BEAT, FileRoster, type Member, MemoryRoster, type Roster } from './roster.ts'
-import { type Input, type Output, type Read, type Reply, type Request, Shard } from './shard.ts'
+import type { Input, Output, Read, Reply, Request } from './shard/protocol.ts'
+import { Shard } from './shard.ts'
 
 export interface ReplicaOptions {
   /** 'file:PATH' (shared by the processes of one machine), or 'memory:' / 'memory:NAME' (gone with the process). */

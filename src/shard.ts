@@ -8,124 +8,14 @@
  * the speculation: roll back, fold, decide again.
  */
 import { control, emptyShard, type ShardState } from './accept.ts'
-import type { App } from './app.ts'
-import { Heartbeats, type Role, roleOf, type Strategy } from './consistency.ts'
-import type { IdEntry, Store } from './database.ts'
-import { type Decided, decide, type Prepared } from './decide.ts'
+import { Heartbeats, type Role, roleOf } from './consistency.ts'
 import { EngineError } from './errors.ts'
-import { uuidv7Time } from './ids.ts'
 import type { Appended, NewRecord, Position, Stored } from './log.ts'
 import { type Folded, Tenant } from './projection.ts'
-import { type ControlRecord, type DataRecord, type Decision, decode, encodeControl, encodeDecision, encodeRecord } from './record.ts'
-
-/** A command on its way. Made by the replica; the shard alone writes to its mutable part. */
-export interface Request {
-  readonly tenant: string
-  readonly command: string
-  readonly input: unknown
-  readonly prepared: Prepared
-  readonly id: string
-  readonly hash: string
-  /** By the clock of `step`'s `now`, ms. */
-  readonly deadline: number
-  /** It came from another replica, which will look for the leader itself: one hop only. */
-  readonly forwarded: boolean
-  /** The id was made inside this very call, and no record with it can be in any log: its rejection need not be recorded. */
-  fresh: boolean
-  /** Answered; whatever still comes for it is dropped. */
-  done: boolean
-  /** An attempt that is over may yet turn out to have been written: an end without an answer is `outcome-unknown`. */
-  inDoubt: boolean
-  conflicts: number
-}
-
-export type Reply =
-  | { readonly kind: 'decided'; readonly decision: Decision; readonly version: number }
-  | { readonly kind: 'rejected'; readonly decided: Decided; readonly version: number }
-  | { readonly kind: 'failed'; readonly error: EngineError }
-  /** The id was accepted before. Its events, if any, stand in the log. */
-  | { readonly kind: 'known'; readonly entry: IdEntry }
-
-/** A query that waits for its replica. */
-export interface Read {
-  readonly tenant: string
-  readonly level: 'local' | 'linearizable' | { readonly version: number }
-  readonly deadline: number
-  done: boolean
-}
-
-export type Input =
-  | { readonly type: 'command'; readonly request: Request }
-  | { readonly type: 'abandon'; readonly item: Request | Read; readonly error: EngineError }
-  | { readonly type: 'read'; readonly read: Read }
-  | { readonly type: 'flush' }
-  | { readonly type: 'tick' }
-  | { readonly type: 'records'; readonly records: readonly Stored[]; readonly reached: Position }
-  /** The end of the log, as it was when the replica started, was reached: it may take part now. */
-  | { readonly type: 'live' }
-  | { readonly type: 'appended'; readonly append: number; readonly answers: readonly Appended[] }
-  | { readonly type: 'looked'; readonly look: number; readonly head: Position }
-  | { readonly type: 'beats'; readonly beats: ReadonlyMap<string, number> }
-  /** What became of a request that was passed on in this term. `failed`: with an error that is the answer. */
-  | {
-      readonly type: 'forwarded'
-      readonly request: Request
-      readonly term: number
-      readonly reply: 'unreachable' | 'lost' | 'refused' | 'answered'
-    }
-  | { readonly type: 'forwarded'; readonly request: Request; readonly term: number; readonly reply: 'failed'; readonly error: EngineError }
-  | {
-      readonly type: 'caught-up'
-      readonly tenant: string
-      readonly shard: ShardState
-      readonly records: readonly Stored[]
-      readonly last: boolean
-    }
-  | { readonly type: 'misplaced'; readonly tenant: string; readonly error: EngineError | 'rebuild' }
-  | { readonly type: 'stop' }
-  /** The patience of `stop` is over: whoever still waits is told so. */
-  | { readonly type: 'end' }
-
-export type Output =
-  | { readonly do: 'append'; readonly append: number; readonly records: readonly NewRecord[]; readonly after?: Position }
-  /** Somebody's deadline has passed: if the append still waits for its turn, it need not be made. */
-  | { readonly do: 'give-up'; readonly append: number }
-  | { readonly do: 'look'; readonly look: number }
-  /** Something stands behind the cursor: read it now. */
-  | { readonly do: 'read-on' }
-  | { readonly do: 'reply'; readonly request: Request; readonly reply: Reply }
-  | { readonly do: 'forward'; readonly request: Request; readonly address: string; readonly term: number }
-  | { readonly do: 'ready'; readonly read: Read; readonly error?: EngineError }
-  /** A tenant's database was opened for the first time: check its place in the log and bring it up to `upTo`. */
-  | { readonly do: 'catch-up'; readonly tenant: string; readonly store: Store; readonly upTo: Position }
-  /** Somebody wrote at a digest that is not ours: find out who is wrong. */
-  | { readonly do: 'suspect'; readonly tenant: string; readonly position: Position; readonly version: number; readonly digest: string }
-  | { readonly do: 'moved' }
-  /** Nothing is on its way any more, and no reign of ours is open. */
-  | { readonly do: 'drained' }
-
-export interface ShardOptions {
-  readonly app: App
-  readonly strategy: Strategy
-  /** This incarnation of the replica, as it signs its terms. */
-  readonly me: string
-  /** Where others reach it. */
-  readonly address: string | null
-  readonly release: string
-  readonly place: string
-  readonly freshHead: boolean
-  readonly open: (tenant: string) => Store
-  /** Throws a tenant's database away; the next `open` makes a new one. */
-  readonly discard: (tenant: string) => void
-  readonly random: () => number
-  readonly maxRecordBytes: number
-  readonly maxOpen?: number
-  readonly maxQueue?: number
-  /** Where a former run stopped. */
-  readonly cursor?: Position
-  readonly state?: ShardState
-  readonly types?: Iterable<string>
-}
+import { type ControlRecord, type DataRecord, decode, encodeControl, encodeRecord } from './record.ts'
+import { decideBatch } from './shard/batch.ts'
+import { asEngineError, expired, notReady, speaksOfDoubt, unknownOutcome } from './shard/failures.ts'
+import type { Input, Output, Read, Reply, Request, ShardOptions } from './shard/protocol.ts'
 
 /** How long an owner may be silent before others campaign, ms; each adds a jitter of up to a third. */
 const PATIENCE = 1_500
@@ -472,7 +362,10 @@ export class Shard {
     // A projection that throws leaves half its rows: the batch is undone and made again up to that command, which then comes first.
     for (let limit = MAX_BATCH; ; ) {
       tenant.speculate()
-      const batch = this.#fill(home, tenant, limit)
+      const moment = { now: this.#now, time: this.#time, forgetBefore: this.#state.forgetBefore }
+      const batch = decideBatch(home.queue, tenant, limit, moment, this.#options)
+      for (const { request, reply } of batch.answered) this.#reply(request, reply)
+      for (const request of batch.late) this.#refuse(request, this.#lateError(request, false))
       if (batch.failed) {
         tenant.rollback()
         if (batch.decisions.length > 0) limit = batch.decisions.length
@@ -512,103 +405,6 @@ export class Shard {
       if (value === undefined) this.#quietAttempts.push(attempt)
       return attempt
     }
-  }
-
-  #fill(home: Home, tenant: Tenant, limit: number) {
-    const { app, freshHead, maxRecordBytes } = this.#options
-    const { store } = tenant
-    const requests: Request[] = []
-    const decisions: Decision[] = []
-    const parts: string[] = []
-    const quiet: { request: Request; reply: Reply }[] = []
-    const rest: Request[] = []
-    const ids = new Set<string>()
-    const now = this.#time
-    // The envelope without its decisions, generously.
-    let bytes = 1_024
-    let { version } = tenant.state
-    let failed: { request: Request; error: unknown } | undefined
-    let full = false
-    for (const request of home.queue) {
-      if (request.done) continue
-      if (request.deadline <= this.#now) {
-        this.#refuse(request, this.#lateError(request, false))
-        continue
-      }
-      if (full || decisions.length >= limit) {
-        full = true
-        rest.push(request)
-        continue
-      }
-      if (!request.fresh) {
-        // Accepted ones are answered from the id table; a double within the batch waits until the first one stands there.
-        const entry = store.known(request.id)
-        if (entry) {
-          this.#reply(request, { kind: 'known', entry })
-          continue
-        }
-        if (ids.has(request.id)) {
-          rest.push(request)
-          continue
-        }
-        ids.add(request.id)
-        const made = uuidv7Time(request.id)
-        if (made !== undefined && made < this.#state.forgetBefore) {
-          this.#refuse(request, expired(request.id))
-          continue
-        }
-      }
-      let decided: Decided
-      try {
-        decided = decide(app, request.prepared, store.read, now)
-      } catch (error) {
-        quiet.push({ request, reply: { kind: 'failed', error: asEngineError(error, 'decide-failed', request) } })
-        continue
-      }
-      if (decided.rejection && request.fresh && freshHead) {
-        quiet.push({ request, reply: { kind: 'rejected', decided, version } })
-        continue
-      }
-      const { id, command, hash } = request
-      const { reads, writes } = request.prepared
-      const { events, result, rejection } = decided
-      const decision: Decision =
-        result === undefined && rejection === undefined
-          ? { id, command, hash, reads, writes, events }
-          : {
-              id,
-              command,
-              hash,
-              reads,
-              writes,
-              events,
-              ...(result === undefined ? {} : { result }),
-              ...(rejection === undefined ? {} : { rejection }),
-            }
-      const part = encodeDecision(decision)
-      const size = Buffer.byteLength(part) + 1
-      if (bytes + size > maxRecordBytes) {
-        if (1_024 + size > maxRecordBytes) {
-          const message = `the decision of ${request.command} takes ${size} bytes; a record holds at most ${maxRecordBytes}. Split the command, or keep large data elsewhere`
-          quiet.push({ request, reply: { kind: 'failed', error: new EngineError('record-too-large', message, { id: request.id }) } })
-        } else {
-          full = true
-          rest.push(request)
-        }
-        continue
-      }
-      try {
-        for (const event of decided.events) tenant.project(event, ++version, now)
-      } catch (error) {
-        failed = { request, error }
-        break
-      }
-      bytes += size
-      requests.push(request)
-      decisions.push(decision)
-      parts.push(part)
-    }
-    return { requests, decisions, parts, quiet, rest, failed }
   }
 
   // --- What the log answered ----------------------------------------------------------------------------------------
@@ -1309,45 +1105,4 @@ export class Shard {
     this.#drained = true
     this.#out.push({ do: 'drained' })
   }
-}
-
-const speaksOfDoubt: ReadonlySet<string> = new Set(['outcome-unknown', 'aborted'])
-
-function notReady(read: Read): EngineError {
-  const what =
-    typeof read.level === 'object'
-      ? `version ${read.level.version} of tenant ${read.tenant}`
-      : `the head of the log for tenant ${read.tenant}`
-  return new EngineError('not-ready', `the replica did not reach ${what} before the deadline`)
-}
-
-function expired(id: string): EngineError {
-  return new EngineError(
-    'expired',
-    'the command id is older than what this log still remembers; nothing was written. Use a new id if it never ran',
-    { id },
-  )
-}
-
-function unknownOutcome(request: Request, cause?: EngineError): EngineError {
-  const why = cause
-    ? `the command may have been written, and its answer cannot be had now: ${cause.message}`
-    : 'no answer came in time, and the command may have been written'
-  return new EngineError('outcome-unknown', `${why}. Ask again under the same id`, {
-    id: request.id,
-    ...(cause ? { cause } : {}),
-  })
-}
-
-function asEngineError(
-  error: unknown,
-  code: 'decide-failed' | 'projection-failed' | 'halted' | 'data-unusable',
-  request?: Request,
-): EngineError {
-  const extras = { ...(request ? { id: request.id } : {}), cause: error }
-  if (error instanceof EngineError) {
-    return request && error.id !== request.id ? new EngineError(error.code, error.message, { ...extras, details: error.details }) : error
-  }
-  const message = error instanceof Error ? error.message : String(error)
-  return new EngineError(code, request ? `${request.command}: ${message}` : message, extras)
 }
