@@ -1,8 +1,8 @@
 /**
  * Commands on the embedded log, durable, one process, against a ceiling written by hand for exactly this work: per batch one insert
- * into a log file with synchronous=FULL; per command one point read, one insert, one upsert and one entry of its id.
+ * into a log file with synchronous=FULL; per command one point read, one insert, one upsert and one entry of its id and its input's hash.
  */
-import { randomUUID } from 'node:crypto'
+import { hash, randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
@@ -57,7 +57,6 @@ export async function ceiling(folder: string, run: (call: Call) => Promise<Load>
   const insert = db.prepare(INSERT)
   const upsert = db.prepare(UPSERT)
   const enter = db.prepare(ENTER)
-  const hash = 'x'.repeat(43)
   let version = 0
   let counter = 0
   const prefix = randomUUID().slice(0, 24)
@@ -71,7 +70,8 @@ export async function ceiling(folder: string, run: (call: Call) => Promise<Load>
       version++
       insert.run(version, account, cents)
       upsert.run(account, cents)
-      enter.run(id, hash, version, 1)
+      // Of its input, or nobody could tell a repeat from another command under the same id.
+      enter.run(id, hash('sha256', JSON.stringify({ account, cents }), 'base64url'), version, 1)
       return { id, type: 'Paid', data: { account, cents } }
     })
     append.run(JSON.stringify(decisions))

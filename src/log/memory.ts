@@ -24,9 +24,12 @@ export interface MemoryOptions {
   readonly conditional?: boolean
   /** Whether `head` may be trusted. False: as on Kafka, where only a barrier tells. Default true. */
   readonly freshHead?: boolean
-  /** Where it may not: how many of the last entries `head` and a read that does not wait know nothing of yet. Default none. */
+  /** Where it may not: of how many of the last entries `head` and reads know nothing yet. Asked anew each time. Default none. */
   readonly lag?: () => number
 }
+
+/** ms */
+const LAG = 5
 
 interface Entry extends Stored {
   readonly barrier: boolean
@@ -57,7 +60,7 @@ export class MemoryLog implements Log {
   readonly freshHead: boolean
   readonly #file: MemoryFile
   readonly #fault: () => Fault
-  readonly #lag: () => number
+  readonly #lag: (() => number) | undefined
   #closed = false
 
   constructor(name = '', file: MemoryFile = new MemoryFile(), options: MemoryOptions = {}) {
@@ -66,7 +69,7 @@ export class MemoryLog implements Log {
     this.#fault = options.fault ?? (() => 'none')
     this.conditional = options.conditional ?? true
     this.freshHead = options.freshHead ?? true
-    this.#lag = (this.freshHead ? undefined : options.lag) ?? (() => 0)
+    this.#lag = this.freshHead ? undefined : options.lag
   }
 
   get place(): string {
@@ -81,7 +84,7 @@ export class MemoryLog implements Log {
     for (;;) {
       const after = typeof from === 'number' ? from : from()
       if (this.#closed || options.signal?.aborted) return { records: [], reached: after }
-      const chunk = this.#readNow(after, options.wait ? options : { ...options, upTo: Math.min(options.upTo ?? Infinity, this.#known()) })
+      const chunk = this.#readNow(after, options)
       if (chunk.reached > after || !options.wait) return chunk
       await this.#change(options.signal)
     }
@@ -115,7 +118,7 @@ export class MemoryLog implements Log {
 
   #known(): Position {
     const { entries } = this.#file
-    return entries[entries.length - 1 - this.#lag()]?.position ?? 0
+    return entries[entries.length - 1 - (this.#lag?.() ?? 0)]?.position ?? 0
   }
 
   #behind(after: Position, tenant: string | null): boolean {
@@ -124,8 +127,9 @@ export class MemoryLog implements Log {
     )
   }
 
-  #readNow(after: Position, { tenant, upTo = Number.MAX_SAFE_INTEGER }: ReadOptions): Chunk {
+  #readNow(after: Position, { tenant, upTo: wanted = Number.MAX_SAFE_INTEGER }: ReadOptions): Chunk {
     const { entries } = this.#file
+    const upTo = this.#lag ? Math.min(wanted, this.#known()) : wanted
     let first = entries.length
     while (first > 0 && entries[first - 1]!.position > after) first--
     const chunk = entries.slice(first, first + 512).filter(entry => entry.position <= upTo)
@@ -143,6 +147,8 @@ export class MemoryLog implements Log {
       }
       waiting.add(done)
       signal?.addEventListener('abort', done)
+      // What it knows nothing of now it will know of soon.
+      if (this.#lag) setTimeout(done, LAG)
     })
   }
 }
