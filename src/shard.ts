@@ -21,7 +21,7 @@ import type { Input, Output, Read, Reply, Request, ShardOptions } from './shard/
 const PATIENCE = 1_500
 /** A tenant that was used within this time is not closed: whoever asked for it is about to read, ms. */
 const IDLE = 100
-/** How long the log's answer is waited for behind a deadline, ms. */
+/** How long the answer of the log, or of the leader, is waited for behind a deadline, ms. */
 const GIVING_UP = 200
 /** Ticks come far more often: a longer silence means that this process was stopped or busy, ms. */
 const STALL = 500
@@ -1058,7 +1058,8 @@ export class Shard {
       for (const request of attempt.requests) if (late(request)) this.#refuse(request, this.#lateError(request, true))
     }
     for (const request of this.#forwarded.keys()) {
-      if (late(request)) this.#refuse(request, this.#lateError(request, true))
+      // The leader has the same deadline, and knows whether anything was written; or it is just found that there is none.
+      if (request.deadline + GIVING_UP <= now) this.#refuse(request, this.#lateError(request, true))
       if (request.done) this.#forwarded.delete(request)
     }
     for (const read of [...this.#waiting, ...this.#newReads]) if (read.deadline <= now) this.#serve(read, notReady(read))

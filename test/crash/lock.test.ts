@@ -38,9 +38,13 @@ test.each(strategies)('%s: who waits longer than it may hears timeout, nothing w
   const writer = (await one.status()).role === 'follower' ? two : one
   const lock = await holder(join(stage.folder, 'test.log'))
 
-  // Deadlines before and after the log gives an attempt up, alone and among others.
+  // Deadlines before and after the log gives an attempt up, alone and among others; also of those that are passed on to a leader.
   const short = await Promise.allSettled(
-    [120, 300, 700, 1_200].map(timeout => writer.execute('pay', { account: 'ann', cents: 100 }, { timeout, id: `short-${timeout}` })),
+    [one, two].flatMap((replica, n) =>
+      [120, 300, 700, 1_200].map(timeout =>
+        replica.execute('pay', { account: 'ann', cents: 100 }, { timeout, id: `short-${n}-${timeout}` }),
+      ),
+    ),
   )
   for (const answer of short) expect(answer).toMatchObject({ status: 'rejected', reason: { code: 'timeout', retry: 'safe' } })
   // Reading goes on.
@@ -56,7 +60,7 @@ test.each(strategies)('%s: who waits longer than it may hears timeout, nothing w
   for (const answer of await Promise.all(patient)) expect(answer).toMatchObject({ status: 'accepted', duplicate: false })
   expect(await one.query('total', undefined, { read: 'linearizable' })).toBe(4)
   // The same ids are still free.
-  expect(await writer.execute('pay', { account: 'ann', cents: 100 }, { id: 'short-300' })).toMatchObject({
+  expect(await writer.execute('pay', { account: 'ann', cents: 100 }, { id: 'short-1-300' })).toMatchObject({
     status: 'accepted',
     duplicate: false,
   })

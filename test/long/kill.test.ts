@@ -7,7 +7,7 @@ import { strategies } from '../../src/consistency.ts'
 import { killRounds } from '../support/kill.ts'
 
 const first = Number(process.env['MAINSTEM_SEED'] ?? 1)
-const series = strategies.flatMap(strategy =>
+const series = [...strategies, 'mixed' as const].flatMap(strategy =>
   [1, 2, 3, 4].map(processes => ({ strategy, processes, rounds: 18, seed: first * 100 + processes })),
 )
 

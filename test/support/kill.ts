@@ -3,13 +3,14 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { expect } from 'vitest'
-import type { StrategyName } from '../../src/consistency.ts'
+import { type StrategyName, strategies } from '../../src/consistency.ts'
 import { seeded, temporaryFolder } from './logs.ts'
 import { type Checked, checkHistory, Worker } from './processes.ts'
 import type { Answer } from './worker.ts'
 
 export interface KillRounds {
-  readonly strategy: StrategyName
+  /** `mixed`: each process has one at random. */
+  readonly strategy: StrategyName | 'mixed'
   readonly seed: number
   readonly rounds: number
   /** How many at a time. */
@@ -20,7 +21,8 @@ const ACCOUNTS = 5
 
 /**
  * Each round starts those that are not running, in the data directories of those that were killed, and kills one, some or all of them at a
- * random moment: while they start, read the log, or write. Now and then a data directory is lost, and replayed from nothing.
+ * random moment: while they start, read the log, or write. Now and then one is stopped for a while before, or a data directory is lost
+ * and replayed from nothing.
  */
 export async function killRounds({ strategy, seed, rounds, processes }: KillRounds): Promise<Checked & { readonly kills: number }> {
   const random = seeded(seed)
@@ -48,7 +50,8 @@ export async function killRounds({ strategy, seed, rounds, processes }: KillRoun
     const path = data[n]!
     if (random() < 0.1) rmSync(path, { recursive: true, force: true })
     const clients = 1 + Math.floor(random() * 12)
-    return new Worker({ log, data: path, strategy, seed: seed * 10_000 + spawned++, accounts: ACCOUNTS, clients })
+    const own = strategy === 'mixed' ? strategies[Math.floor(random() * strategies.length)]! : strategy
+    return new Worker({ log, data: path, strategy: own, seed: seed * 10_000 + spawned++, accounts: ACCOUNTS, clients })
   }
 
   try {
@@ -60,6 +63,13 @@ export async function killRounds({ strategy, seed, rounds, processes }: KillRoun
       if (victims.length === 0) victims.push(Math.floor(random() * processes))
       if (moment > 0.35) await running[victims[0]!]!.answered(Math.floor(random() * 200))
       await pause(moment > 0.35 ? random() * 60 : random() * 450)
+      // Now and then one is stopped for a while, perhaps for so long that it is deposed, and perhaps with the lock on the log.
+      if (random() < 0.15) {
+        const stopped = running[Math.floor(random() * processes)]!
+        stopped.stop()
+        await pause(random() < 0.3 ? 2_300 : random() * 300)
+        stopped.continue()
+      }
       for (const n of victims) {
         kills++
         void running[n]!.kill()
@@ -79,5 +89,16 @@ export async function killRounds({ strategy, seed, rounds, processes }: KillRoun
   } finally {
     for (const worker of running) await worker?.kill()
   }
-  return { ...(await checkHistory({ log, folder, data, strategy, accounts: ACCOUNTS, answers, note })), kills }
+  return {
+    ...(await checkHistory({
+      log,
+      folder,
+      data,
+      strategy: strategy === 'mixed' ? 'optimistic' : strategy,
+      accounts: ACCOUNTS,
+      answers,
+      note,
+    })),
+    kills,
+  }
 }
