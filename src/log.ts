@@ -3,6 +3,8 @@
  * A log knows nothing of events or versions. Correctness never rests on its locks or fences: `accept` alone decides.
  */
 
+import type { Roster } from './roster.ts'
+
 /** A place in a log. Grows, has gaps. 0 stands before the first record. */
 export type Position = number
 
@@ -26,12 +28,12 @@ export interface NewRecord {
   readonly barrier?: boolean
 }
 
-/** `fatal`: the log has failed for good; nothing more will be written through it. */
+/** `fatal`: the log has failed for good; nothing more will be written through it. `fenced`: another writer took the fence (see `fence`). */
 export type Appended =
   /** `previous`: the position of the record before this one, where the log can tell; the writer then need not read back. */
   | { readonly status: 'written'; readonly position: Position; readonly previous?: Position }
   /** Certainly not in the log, now or later. Safe to append again. */
-  | { readonly status: 'not-written'; readonly cause?: unknown; readonly fatal?: boolean }
+  | { readonly status: 'not-written'; readonly cause?: unknown; readonly fatal?: boolean; readonly fenced?: boolean }
   /** Refused because of `after`. */
   | { readonly status: 'conflict' }
   /** May be in the log, or arrive yet. Settled by reading only. */
@@ -56,6 +58,11 @@ export interface ReadOptions {
 export interface AppendOptions {
   /** Refuse each record of which a record of its tenant, or a control record other than a barrier, stands behind. */
   readonly after?: Position
+  /**
+   * For logs that can keep rivals out. `take`: from here on whoever took the fence before is refused. `hold`: written only if nobody has
+   * taken it since this writer did. Left out: whatever the fence says. A log without fences ignores it; safety never rests on it.
+   */
+  readonly fence?: 'take' | 'hold'
   /** Nobody waits any more: an append that still waits for its turn is `not-written`. One that has begun goes on. */
   readonly signal?: AbortSignal
 }
@@ -69,6 +76,10 @@ export interface Log {
   readonly conditional: boolean
   /** Whether `head` is a fresh look that no acknowledged record can be missing from. */
   readonly freshHead: boolean
+  /** Whether reading one tenant's records, or the control records alone, costs what those cost and not what the whole log costs. */
+  readonly selective: boolean
+  /** Whether a waiting read tells of every record at once, own ones included: to read on beside it gains nothing. */
+  readonly tails: boolean
   /**
    * The next records behind `after`, in order; an empty chunk when there are none, or when the signal fired. A function is asked anew
    * before each look, for a waiting reader may have got further by other means (its own appends).
@@ -78,5 +89,15 @@ export interface Log {
   append(records: readonly NewRecord[], options?: AppendOptions): Promise<readonly Appended[]>
   /** The position of the last record, 0 in an empty log. */
   head(): Promise<Position>
+  close(): Promise<void>
+}
+
+/** The log of an app: its shards in order, and who is alive on them. */
+export interface Logs {
+  /** For people: 'kafka://host:9092/topic'. */
+  readonly description: string
+  /** At least one; a tenant's shard is told by its name (`partitionOf`). */
+  readonly shards: readonly Log[]
+  readonly roster: Roster
   close(): Promise<void>
 }

@@ -58,6 +58,8 @@ export class MemoryLog implements Log {
   readonly description: string
   readonly conditional: boolean
   readonly freshHead: boolean
+  readonly selective = true
+  readonly tails = false
   readonly #file: MemoryFile
   readonly #fault: () => Fault
   readonly #lag: (() => number) | undefined

@@ -43,6 +43,8 @@ export class SqliteLog implements Log {
   readonly place: string
   readonly conditional = true
   readonly freshHead = true
+  readonly selective = true
+  readonly tails = false
   readonly #db: DatabaseSync
   readonly #insert: StatementSync
   readonly #head: StatementSync
