@@ -57,6 +57,11 @@ export class Heartbeats {
     for (const seen of this.#seen.values()) seen.since += span
   }
 
+  /** Whether `who` was ever heard of. */
+  knows(who: string): boolean {
+    return (this.#seen.get(who)?.beat ?? -1) >= 0
+  }
+
   /** Whether `who` was heard of within `patience` ms. One never heard of is given the benefit of the doubt from the first question on. */
   lives(who: string, now: number, patience: number): boolean {
     let seen = this.#seen.get(who)

@@ -26,6 +26,8 @@ export interface NewRecord {
   readonly time: number
   /** A control record that voids nothing. */
   readonly barrier?: boolean
+  /** What it holds, for readers that do not look into it: its types of events, or the kind of a control record. */
+  readonly kinds?: readonly string[]
 }
 
 /** `fatal`: the log has failed for good; nothing more will be written through it. `fenced`: another writer took the fence (see `fence`). */

@@ -21,7 +21,7 @@ export interface Roster {
   beat(id: string, address: string | null): void
   members(): Member[]
   leave(id: string): void
-  close(): void
+  close(): void | Promise<void>
 }
 
 /** A member that was silent for so long is struck off, ms. */

@@ -29,6 +29,8 @@ const CONFLICT_BUDGET = 64
 const MAX_BATCH = 4_096
 /** Tenants whose batches may share one append. */
 const MAX_TENANTS = 32
+/** How long a candidate or owner that was fenced leaves the field to whoever did it, ms, and up to twice that. */
+const WITHDRAWN = 300
 /** A campaign that was not settled by then is tried again, ms. */
 const CAMPAIGN_PATIENCE = 2_000
 
@@ -49,6 +51,11 @@ interface Attempt {
   /** When the log was asked to give it up. */
   givenUp: number | undefined
 }
+
+/** The types of its events, in order of appearance. */
+const kindsOf = ({ decisions }: DataRecord): string[] => [...new Set(decisions.flatMap(({ events }) => events.map(({ type }) => type)))]
+
+const isTooLarge = (cause: unknown): cause is EngineError => cause instanceof EngineError && cause.code === 'record-too-large'
 
 /** Whatever cannot be written any more stands in the log. */
 function close(home: Home, lazily = false): void {
@@ -87,6 +94,8 @@ interface Home {
   position: Position
   version: number
   winner: string | undefined
+  /** Why the log did not take the last record. */
+  hindrance: unknown
 }
 
 interface Look {
@@ -122,7 +131,13 @@ export class Shard {
   #cursor: Position
   #state: ShardState
   #campaign: { readonly number: number; readonly since: number; readonly value: string } | undefined
+  /** A term record is on its way, and the log has not answered yet. */
+  #claiming = false
   #retryCampaignAt = 0
+  /** The number of an own term in which the log has refused to write for it. */
+  #fenced = 0
+  /** The log and the roster cannot be reached from here, or do not answer. */
+  #cutOff = false
   #live = false
   #stopping = false
   #drained = false
@@ -246,6 +261,9 @@ export class Shard {
       case 'appended':
         this.#appended(input.append, input.answers)
         break
+      case 'lost':
+        this.#lost(input.error)
+        break
       case 'looked':
         this.#looked(input.look, input.head)
         break
@@ -263,6 +281,7 @@ export class Shard {
         break
       case 'beats':
         this.#heartbeats.observe(input.beats, now)
+        this.#feelPulse()
         this.#reign()
         break
       case 'live':
@@ -311,6 +330,7 @@ export class Shard {
   #role(): Role {
     const { strategy, me } = this.#options
     const { owner } = this.#state.term
+    if (owner === me && (this.#fenced === this.#state.term.number || this.#cutOff)) return { may: 'wait', campaign: 'claim' }
     const lives = owner !== null && owner !== me && this.#heartbeats.lives(owner, this.#now, this.#patience)
     return roleOf(strategy, me, this.#state.term, lives)
   }
@@ -345,11 +365,14 @@ export class Shard {
     }
     this.#lookNow()
     if (attempts.length === 0) return
-    const records = attempts.map(({ value, record }): NewRecord => ({ value: value!, tenant: record.tenant, time: record.time }))
+    const records = attempts.map(
+      ({ value, record }): NewRecord => ({ value: value!, tenant: record.tenant, time: record.time, kinds: kindsOf(record) }),
+    )
     const append = ++this.#sequence
     for (const attempt of attempts) attempt.append = append
     this.#appends.set(append, { attempts })
-    this.#out.push({ do: 'append', append, records, ...(this.#options.strategy.conditional ? { after: this.#cursor } : {}) })
+    const after = this.#options.strategy.conditional ? { after: this.#cursor } : {}
+    this.#out.push({ do: 'append', append, records, ...after, ...(this.reigning ? { fence: 'hold' as const } : {}) })
   }
 
   #mayStart(home: Home): boolean {
@@ -407,6 +430,23 @@ export class Shard {
     }
   }
 
+  /**
+   * Where the roster lives with the log, own beats that do not come back mean that the log cannot be reached either. Others see that silence, too,
+   * and elect somebody: an owner steps down by itself, and its callers hear so before their deadlines.
+   */
+  #feelPulse(): void {
+    const { me, freshHead } = this.#options
+    if (freshHead) return
+    this.#cutOff = this.#heartbeats.knows(me) && !this.#heartbeats.lives(me, this.#now, this.#patience)
+    if (!this.#cutOff || !this.reigning) return
+    for (const home of this.#queued) {
+      for (const request of home.queue) {
+        if (request.forwarded)
+          this.#refuse(request, new EngineError('not-leader', 'this replica cannot reach the log now; nothing was written', { id: request.id }))
+      }
+    }
+  }
+
   // --- What the log answered ----------------------------------------------------------------------------------------
 
   #appended(append: number, answers: readonly Appended[]): void {
@@ -420,10 +460,13 @@ export class Shard {
     }
     if ('campaign' in what) {
       const answer = answers[0]!
+      this.#claiming = false
       // Its outcome is read from the log, whatever the answer was. Where that is unknown the next one is itself the barrier: of two records
       // with the same number the first counts.
       if (answer.status !== 'written') this.#campaign = undefined
       if (answer.status === 'unknown') this.#retryCampaignAt = this.#now + 50 + this.#options.random() * 100
+      // Somebody else campaigns, too, and was later: it withdraws for a while.
+      if (answer.status === 'not-written') this.#retryCampaignAt = this.#now + (answer.fenced ? WITHDRAWN : 50) * (1 + this.#options.random())
       this.#noteFatal(answer)
       this.#out.push({ do: 'read-on' })
       return
@@ -452,7 +495,10 @@ export class Shard {
           this.#void(attempt)
           this.#land(attempt)
           this.#noteFatal(answer)
+          if (answer.fenced && this.reigning) this.#fencedOff()
           attempt.home.notBefore = this.#now + 5 + this.#options.random() * 20
+          if (isTooLarge(answer.cause)) for (const request of attempt.requests) this.#refuse(request, answer.cause)
+          attempt.home.hindrance = answer.cause
           this.#again(attempt, false)
           break
         case 'unknown':
@@ -470,6 +516,29 @@ export class Shard {
     }
     if (behind) this.#out.push({ do: 'read-on' })
     this.#endOfFold()
+  }
+
+  /** Somebody has taken the fence: a new reign is about to begin. Should it not, this one begins another. */
+  #fencedOff(): void {
+    if (this.#fenced === this.#state.term.number) return
+    this.#fenced = this.#state.term.number
+    this.#retryCampaignAt = this.#now + WITHDRAWN * (1 + this.#options.random())
+  }
+
+  /** Nothing is answered any more that the log must stand behind; what is here can still be looked at. */
+  #lost(error: EngineError): void {
+    this.#failure ??= error
+    for (const { attempt } of this.#flying) for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
+    for (const request of this.#forwarded.keys()) this.#refuse(request, unknownOutcome(request, error))
+    this.#refuseAll(error)
+    for (const read of this.#allReads()) this.#serve(read, error)
+  }
+
+  #allReads(): Read[] {
+    const reads = [...this.#waiting, ...this.#newReads]
+    for (const look of this.#looks.values()) reads.push(...look.reads)
+    for (const barrier of this.#barriers.values()) reads.push(...barrier.reads)
+    return reads
   }
 
   #noteFatal(answer: Appended): void {
@@ -570,6 +639,7 @@ export class Shard {
   /** Our own record was read back: what it says is the answer. */
   #settle(attempt: Attempt, folded: Folded): void {
     const { home, record, requests } = attempt
+    home.hindrance = undefined
     this.#countRefused(folded)
     if (!this.#commit(home)) return
     this.#land(attempt)
@@ -710,6 +780,7 @@ export class Shard {
         position: 0,
         version: 0,
         winner: undefined,
+        hindrance: undefined,
       }
       this.#homes.set(name, home)
     }
@@ -792,6 +863,7 @@ export class Shard {
   // --- Reads --------------------------------------------------------------------------------------------------------
 
   #read(read: Read): void {
+    if (this.#failure && read.level === 'linearizable' && !this.#options.freshHead) return this.#serve(read, this.#failure)
     if (read.level === 'linearizable') this.#newReads.push(read)
     else this.#readyWhenOpen(read)
   }
@@ -868,7 +940,7 @@ export class Shard {
     const append = ++this.#sequence
     this.#appends.set(append, { barrier: nonce })
     const value = encodeControl({ kind: 'barrier', log: this.#state.log, time: this.#time, nonce })
-    this.#out.push({ do: 'append', append, records: [{ value, tenant: null, time: this.#time, barrier: true }] })
+    this.#out.push({ do: 'append', append, records: [{ value, tenant: null, time: this.#time, barrier: true, kinds: ['barrier'] }] })
   }
 
   #looked(key: number, head: Position): void {
@@ -920,13 +992,14 @@ export class Shard {
   #reign(): void {
     if (!this.#live || this.#failure || this.#state.log === null || this.#state.sealed) return
     if (this.#now < this.#retryCampaignAt || (this.#campaign && this.#now - this.#campaign.since < CAMPAIGN_PATIENCE)) return
+    // Out of reach they would pile up.
+    if (this.#claiming) return
     const { me, strategy, address } = this.#options
     const { term } = this.#state
     if (this.#stopping) {
       if (term.owner === me && !this.#busy()) this.#propose(term.number + 1, null, null)
       return
     }
-    if (term.owner === me) return
     const role = this.#role()
     if (role.may !== 'wait') return
     if (role.campaign === 'end' && this.#queued.size === 0) return
@@ -940,7 +1013,10 @@ export class Shard {
     const append = ++this.#sequence
     this.#campaign = { number, since: this.#now, value }
     this.#appends.set(append, { campaign: number })
-    this.#out.push({ do: 'append', append, records: [{ value, tenant: null, time: this.#time }] })
+    this.#claiming = true
+    // A claim keeps out whoever reigned before.
+    const fence = owner === null ? {} : { fence: 'take' as const }
+    this.#out.push({ do: 'append', append, records: [{ value, tenant: null, time: this.#time, kinds: ['term'] }], ...fence })
   }
 
   #forwardAll(address: string, term: number): void {
@@ -1062,9 +1138,7 @@ export class Shard {
       if (request.deadline + GIVING_UP <= now) this.#refuse(request, this.#lateError(request, true))
       if (request.done) this.#forwarded.delete(request)
     }
-    for (const read of [...this.#waiting, ...this.#newReads]) if (read.deadline <= now) this.#serve(read, notReady(read))
-    for (const look of this.#looks.values()) for (const read of look.reads) if (read.deadline <= now) this.#serve(read, notReady(read))
-    for (const { reads } of this.#barriers.values()) for (const read of reads) if (read.deadline <= now) this.#serve(read, notReady(read))
+    for (const read of this.#allReads()) if (read.deadline <= now) this.#serve(read, notReady(read))
   }
 
   #lateError(request: Request, sent: boolean): EngineError {
@@ -1074,7 +1148,9 @@ export class Shard {
       return new EngineError('not-leader', 'no leader could be reached before the deadline; nothing was written', { id })
     if (!this.#live)
       return new EngineError('not-ready', 'the replica was still reading the log when the deadline passed; nothing was written', { id })
-    return new EngineError('timeout', 'the deadline passed before anything was written', { id })
+    const { hindrance } = this.#home(request.tenant)
+    const why = hindrance instanceof Error ? `: ${hindrance.message}` : ''
+    return new EngineError('timeout', `the deadline passed before anything was written${why}`, { id, ...(why ? { cause: hindrance } : {}) })
   }
 
   #abandon(item: Request | Read, error: EngineError): void {
@@ -1090,8 +1166,7 @@ export class Shard {
       for (const { request } of attempt?.quiet ?? []) this.#refuse(request, error)
     }
     this.#refuseAll(error)
-    for (const read of [...this.#waiting, ...this.#newReads]) this.#serve(read, error)
-    for (const { reads } of [...this.#looks.values(), ...this.#barriers.values()]) for (const read of reads) this.#serve(read, error)
+    for (const read of this.#allReads()) this.#serve(read, error)
   }
 
   #busy(): boolean {

@@ -54,6 +54,8 @@ export type Input =
   /** The end of the log, as it was when the replica started, was reached: it may take part now. */
   | { readonly type: 'live' }
   | { readonly type: 'appended'; readonly append: number; readonly answers: readonly Appended[] }
+  /** The log cannot be followed any more: it is another one now, or what was read of it is gone. */
+  | { readonly type: 'lost'; readonly error: EngineError }
   | { readonly type: 'looked'; readonly look: number; readonly head: Position }
   | { readonly type: 'beats'; readonly beats: ReadonlyMap<string, number> }
   /** What became of a request that was passed on in this term. `failed`: with an error that is the answer. */
@@ -77,7 +79,13 @@ export type Input =
   | { readonly type: 'end' }
 
 export type Output =
-  | { readonly do: 'append'; readonly append: number; readonly records: readonly NewRecord[]; readonly after?: Position }
+  | {
+      readonly do: 'append'
+      readonly append: number
+      readonly records: readonly NewRecord[]
+      readonly after?: Position
+      readonly fence?: 'take' | 'hold'
+    }
   /** Somebody's deadline has passed: if the append still waits for its turn, it need not be made. */
   | { readonly do: 'give-up'; readonly append: number }
   | { readonly do: 'look'; readonly look: number }

@@ -1,0 +1,69 @@
+/**
+ * A log on Apache Kafka: one topic, each of its partitions a shard. `kafka/` holds, from the outside in: partitions (reading, and carrying out
+ * what the producer wants), the producer's machine and its lanes, the meaning of answers, and the wire.
+ */
+import { EngineError } from '../errors.ts'
+import type { Log, Logs } from '../log.ts'
+import type { Roster } from '../roster.ts'
+import { KafkaClient } from './kafka/client.ts'
+import { PartitionLog } from './kafka/partition.ts'
+import { type Fencing, fencings } from './kafka/producer.ts'
+import { KafkaRoster } from './kafka/roster.ts'
+import { kafkaSettings } from './kafka/settings.ts'
+import { Topic } from './kafka/topic.ts'
+
+export interface KafkaOptions {
+  /** Strategy leader: how the one before is kept out. Default: epoch. */
+  readonly fencing?: Fencing
+  /** Named in each record's headers. */
+  readonly app?: string
+  /** The most that a batch may take, bytes; a single record may be larger. */
+  readonly maxBatchBytes?: number
+}
+
+/** Below the default of max.message.bytes, 1,048,588, with what batch and request add. */
+const MAX_BATCH_BYTES = 950_000
+
+export class KafkaLogs implements Logs {
+  readonly description: string
+  readonly spans = 'network'
+  readonly shards: readonly Log[]
+  readonly roster: Roster
+  readonly #client: KafkaClient
+
+  private constructor(description: string, client: KafkaClient, shards: readonly Log[], roster: Roster) {
+    this.description = description
+    this.#client = client
+    this.shards = shards
+    this.roster = roster
+  }
+
+  /**
+   * @param url 'kafka://host:9092/topic'
+   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unusable when there is no such topic
+   */
+  static async open(url: string, { fencing = 'epoch', app, maxBatchBytes = MAX_BATCH_BYTES }: KafkaOptions = {}): Promise<KafkaLogs> {
+    if (!fencings.includes(fencing))
+      throw new EngineError('invalid-option', `fencing is one of ${fencings.join(', ')}, not ${JSON.stringify(fencing)}`)
+    const { settings, topic: name } = kafkaSettings(url)
+    const client = new KafkaClient(settings)
+    try {
+      const topic = await Topic.open(client, name)
+      const roster = await KafkaRoster.open(topic)
+      const shards = Array.from({ length: topic.partitions }, (_, partition) => {
+        const description = topic.partitions === 1 ? url : `${url}, partition ${partition}`
+        return new PartitionLog(topic, partition, { description, fencing, app, maxBatchBytes, random: Math.random })
+      })
+      return new KafkaLogs(url, client, shards, roster)
+    } catch (error) {
+      await client.close()
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.shards.map(shard => shard.close()))
+    await this.roster.close()
+    await this.#client.close()
+  }
+}

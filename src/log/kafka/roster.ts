@@ -1,0 +1,191 @@
+/**
+ * The roster of a log on Kafka: a compacted topic beside it, one key per replica. Heartbeats only; whatever is lost here costs time, never
+ * safety. A replica that cannot reach the cluster falls silent by itself, and sees so: its own beats do not come back.
+ */
+import { EngineError } from '../../errors.ts'
+import type { Member, Roster } from '../../roster.ts'
+import { type Content, decodeBatches, encodeBatch } from './batch.ts'
+import { createTopics, fetch, produce } from './calls.ts'
+import type { Conn } from './client.ts'
+import { Topic } from './topic.ts'
+
+export const rosterTopic = (topic: string): string => `${topic}-roster`
+
+/** ms */
+const LONG_POLL = 500
+const RETRY = 250
+const TIMEOUT = 1_000
+/** A member that was silent for so long is struck off, ms. */
+const FORGOTTEN = 3_600_000
+/** How long a member that leaves waits until that is written, ms. */
+const FAREWELL = 1_000
+
+export class KafkaRoster implements Roster {
+  readonly #topic: Topic
+  readonly #members = new Map<string, Member>()
+  readonly #conns = new Map<string, Conn>()
+  readonly #closing = new AbortController()
+  readonly #following: Promise<void>
+  #beat = 0
+  #writing: Promise<void> | undefined
+  #next: (() => Promise<void>) | undefined
+
+  private constructor(topic: Topic) {
+    this.#topic = topic
+    this.#following = this.#follow()
+  }
+
+  /** @param log the topic it belongs to. Its roster is made if it is not there. @throws EngineError log-unusable, log-denied */
+  static async open(log: Topic): Promise<KafkaRoster> {
+    const { client } = log
+    const name = rosterTopic(log.name)
+    const { topic } = await client.metadata(name)
+    if (!topic || topic.error === 'UNKNOWN_TOPIC_OR_PARTITION') await makeRoster(log, name)
+    for (let tries = 0; ; tries++) {
+      try {
+        return new KafkaRoster(await Topic.open(client, name))
+      } catch (error) {
+        // It takes a moment until all brokers know a new topic.
+        if (tries > 50 || !(error instanceof EngineError) || error.code !== 'log-unusable') throw error
+        await new Promise(resolve => setTimeout(resolve, 100))
+      }
+    }
+  }
+
+  beat(id: string, address: string | null): void {
+    const value = JSON.stringify({ address, beat: ++this.#beat, seen: Date.now() })
+    this.#write(id, value)
+  }
+
+  members(): Member[] {
+    return [...this.#members.values()]
+  }
+
+  leave(id: string): void {
+    this.#write(id, null)
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return
+    await Promise.race([this.#settled(), new Promise(resolve => setTimeout(resolve, FAREWELL))])
+    this.#closing.abort()
+    await Promise.all([...this.#conns.values()].map(conn => conn.close()))
+    await this.#following
+  }
+
+  async #settled(): Promise<void> {
+    while (this.#writing) await this.#writing
+  }
+
+  /** One at a time; of those that wait only the newest counts. */
+  #write(key: string, value: string | null): void {
+    const work = async () => {
+      const batch = encodeBatch([{ key, value, time: Date.now() }], { producerId: -1n, epoch: -1, sequence: -1, transactional: false })
+      const { id: topicId, name: topic, client } = this.#topic
+      const where = { version: client.produceVersion(false), topic, topicId, partition: 0, timeout: TIMEOUT }
+      const reply = await this.#ask('roster beat', conn => produce(conn, { ...where, batch, transactionalId: null }))
+      if (reply?.error !== 'NONE') await this.#topic.refresh()
+    }
+    if (this.#writing) {
+      this.#next = work
+      return
+    }
+    this.#writing = work().finally(() => {
+      this.#writing = undefined
+      const next = this.#next
+      this.#next = undefined
+      if (next && !this.#closing.signal.aborted) this.#writing = next().finally(() => (this.#writing = undefined))
+    })
+  }
+
+  async #follow(): Promise<void> {
+    const { signal } = this.#closing
+    for (let after = 0; !signal.aborted; ) {
+      const leader = this.#topic.leader(0)
+      const reply =
+        leader &&
+        (await this.#ask('roster follow', conn =>
+          fetch(conn, {
+            topicId: this.#topic.id,
+            partition: 0,
+            offset: after,
+            leaderEpoch: leader.epoch,
+            lastFetchedEpoch: -1,
+            isolation: 'read_committed',
+            maxWait: LONG_POLL,
+            minBytes: 1,
+            maxBytes: 1 << 20,
+          }),
+        ))
+      if (reply?.error === 'NONE') {
+        const { records, next } = decodeBatches(reply.bytes, { from: after, aborted: reply.aborted, committed: true })
+        for (const { key, value } of records) this.#heard(key, value)
+        after = next
+        continue
+      }
+      // What was cleaned away is of no interest.
+      if (reply?.error === 'OFFSET_OUT_OF_RANGE') after = reply.logStart ?? 0
+      if (signal.aborted) return
+      await this.#topic.refresh()
+      await new Promise(resolve => setTimeout(resolve, RETRY))
+    }
+  }
+
+  #heard(key: Content | null, value: Content | null): void {
+    const id = key?.toString() ?? ''
+    const said = value === null ? undefined : parsed(value.toString())
+    if (said && Date.now() - said.seen < FORGOTTEN) this.#members.set(id, { id, ...said })
+    else this.#members.delete(id)
+  }
+
+  async #ask<R>(purpose: string, call: (conn: Conn) => Promise<R>): Promise<R | undefined> {
+    try {
+      const open = this.#conns.get(purpose)
+      const conn = open && !open.closed ? open : await this.#topic.connect(0, purpose)
+      if (!conn) return undefined
+      if (this.#closing.signal.aborted) {
+        await conn.close()
+        return undefined
+      }
+      this.#conns.set(purpose, conn)
+      const reply = await call(conn)
+      // Somebody else may lead now.
+      if ((reply as { error?: string }).error !== 'NONE') {
+        await conn.close()
+        this.#conns.delete(purpose)
+      }
+      return reply
+    } catch {
+      // The next beat tries again; who is silent is silent.
+      this.#conns.delete(purpose)
+      return undefined
+    }
+  }
+}
+
+async function makeRoster({ client, name: log }: Topic, name: string): Promise<void> {
+  const { topic } = await client.metadata(log)
+  const { error, message } = await client.ask(conn =>
+    createTopics(conn, [
+      {
+        name,
+        partitions: 1,
+        replicationFactor: topic!.partitions[0]!.replicas.length,
+        configs: { 'cleanup.policy': 'compact', 'delete.retention.ms': '3600000', 'segment.ms': '3600000' },
+      },
+    ]),
+  )
+  if (error === 'NONE' || error === 'TOPIC_ALREADY_EXISTS') return
+  throw new EngineError('log-denied', `the topic ${name}, by which replicas know of each other, could not be made (${message ?? error}). Make it with \`mainstem kafka create-log\``)
+}
+
+/** What a member says of itself; undefined if it is nothing of ours. */
+function parsed(value: string): Omit<Member, 'id'> | undefined {
+  try {
+    const { address, beat, seen } = JSON.parse(value) as Partial<Member>
+    if ((address !== null && typeof address !== 'string') || !Number.isSafeInteger(beat) || !Number.isSafeInteger(seen)) return undefined
+    return { address: address ?? null, beat: beat!, seen: seen! }
+  } catch {
+    return undefined
+  }
+}
