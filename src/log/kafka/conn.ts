@@ -1,0 +1,190 @@
+/**
+ * One TCP connection to one broker, on the transport of @platformatic/kafka (framing, TLS, SASL). What this adds: a request ends in an
+ * answer or in `Disconnected`, which tells whether the broker may have seen it; a request that went unanswered takes its connection with
+ * it, for later answers would come behind it; and nothing is left running once a connection is closed.
+ */
+import { Connection, type ConnectionOptions, type Reader, type Writer } from '@platformatic/kafka'
+import type { KafkaSettings } from './settings.ts'
+
+/** The connection failed, at any stage. The one error that calls throw. */
+export class Disconnected extends Error {
+  override readonly name = 'Disconnected'
+  /** Whether the request may have reached the broker. `false` is certain; `true` means that nobody knows. */
+  readonly sent: boolean
+
+  constructor(message: string, sent: boolean, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.sent = sent
+  }
+}
+
+/** One kind of request: https://kafka.apache.org/protocol lists keys and versions. */
+export interface Api {
+  readonly key: number
+  readonly version: number
+  /** Whether the header of the answer has tagged fields: all flexible versions but ApiVersions. */
+  readonly plainAnswer?: boolean
+}
+
+/** `[lowest, highest]` version that a broker takes, by API key. */
+export type ApiRanges = ReadonlyMap<number, readonly [number, number]>
+
+/** What a broker says of itself (ApiVersions v4). */
+export interface BrokerVersions {
+  readonly ranges: ApiRanges
+  /** Finalized features of the cluster, such as `transaction.version`, by name. */
+  readonly features: ReadonlyMap<string, number>
+}
+
+/** A timer of Node.js takes 32 bits; ours, set for each request, end earlier. */
+const never = 2 ** 31 - 1
+
+export class Conn {
+  /** For messages: 'produce to kafka-1:9092'. */
+  readonly label: string
+  readonly host: string
+  readonly port: number
+  /** Of this very broker: during a rolling upgrade they differ. Set by `KafkaClient` before it hands the connection out. */
+  versions: BrokerVersions = { ranges: new Map(), features: new Map() }
+
+  readonly #transport: Connection
+  readonly #requestTimeout: number
+  readonly #pending = new Set<(failure: Disconnected) => void>()
+  readonly #onClose: ((conn: Conn) => void) | undefined
+  #failure: string | undefined
+  #cause: unknown
+
+  private constructor(host: string, port: number, purpose: string, settings: KafkaSettings, onClose?: (conn: Conn) => void) {
+    this.host = host
+    this.port = port
+    this.label = `${purpose} to ${host}:${port}`
+    this.#requestTimeout = settings.requestTimeout
+    this.#onClose = onClose
+    this.#transport = new Connection(settings.clientId, transportOptions(settings))
+    // Without a listener an 'error' event would end the process.
+    this.#transport.on('error', error => this.#fail('failed', error))
+    this.#transport.on('close', () => this.#fail('was closed by the broker'))
+  }
+
+  /** @throws Disconnected, with `sent: false`, also where the broker refuses who we are */
+  static async open(
+    host: string,
+    port: number,
+    purpose: string,
+    settings: KafkaSettings,
+    hooks: { readonly onClose?: (conn: Conn) => void; readonly onDial?: (conn: Conn) => void } = {},
+  ): Promise<Conn> {
+    const conn = new Conn(host, port, purpose, settings, hooks.onClose)
+    hooks.onDial?.(conn)
+    try {
+      await conn.#transport.connect(host, port)
+    } catch (cause) {
+      conn.#fail('failed', cause)
+    }
+    if (conn.closed) throw conn.#disconnected(false)
+    return conn
+  }
+
+  get closed(): boolean {
+    return this.#failure !== undefined
+  }
+
+  /** Whatever waits for an answer fails with `Disconnected`. */
+  close(): void {
+    this.#fail('was closed')
+  }
+
+  /**
+   * Sends a request and gives back what `parse` makes of the answer.
+   * @param timeout milliseconds until the connection is given up; the settings' `requestTimeout` unless said otherwise
+   * @throws Disconnected
+   */
+  async request<Answer>(api: Api, body: Writer, parse: (reader: Reader) => Answer, timeout = this.#requestTimeout): Promise<Answer> {
+    await this.#authenticated()
+    if (this.closed) throw this.#disconnected(false)
+    return new Promise<Answer>((resolve, reject) => {
+      const timer = setTimeout(() => this.#fail(`gave no answer for ${timeout} ms`), timeout)
+      const settle = (): void => {
+        clearTimeout(timer)
+        this.#pending.delete(fail)
+      }
+      const fail = (failure: Disconnected): void => {
+        settle()
+        reject(failure)
+      }
+      this.#pending.add(fail)
+      this.#transport.send<Answer>(
+        api.key,
+        api.version,
+        () => body,
+        (_id, _key, _version, reader) => parse(reader),
+        true,
+        api.plainAnswer !== true,
+        (error, answer) => {
+          // What we cannot read leaves the connection in a state that we do not know.
+          if (error !== null) this.#fail('gave an answer that could not be read', error)
+          else if (this.#pending.has(fail)) {
+            settle()
+            resolve(answer as Answer)
+          }
+        },
+      )
+    })
+  }
+
+  /** While a session is prolonged the broker takes nothing but the proof of who we are. */
+  async #authenticated(): Promise<void> {
+    while (!this.closed && this.#transport.status === 'reauthenticating') {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const woken = (): void => resolve()
+      this.#pending.add(woken)
+      this.#transport.once('connect', woken)
+      await promise
+      this.#pending.delete(woken)
+      this.#transport.off('connect', woken)
+    }
+  }
+
+  #fail(why: string, cause?: unknown): void {
+    if (this.#failure !== undefined) return
+    this.#failure = `the connection for ${this.label} ${why}`
+    this.#cause = cause
+    // `close` ends the transport's own timers; it alone would wait for a broker that was stopped.
+    void Promise.resolve(this.#transport.close()).catch(() => {})
+    // There is none where the transport never came to dial.
+    const socket = this.#transport.socket as Connection['socket'] | undefined
+    socket?.on('error', () => {}).destroy()
+    for (const fail of this.#pending) fail(this.#disconnected(true))
+    this.#onClose?.(this)
+  }
+
+  #disconnected(sent: boolean): Disconnected {
+    const cause = this.#cause
+    return new Disconnected(cause === undefined ? (this.#failure ?? '') : `${this.#failure}: ${reason(cause)}`, sent, cause)
+  }
+}
+
+/** The innermost message that says something: the transport wraps what happened in 'Connection to … failed'. */
+function reason(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause)
+  if (cause instanceof AggregateError && cause.errors.length > 0) return reason(cause.errors[0])
+  return cause.cause === undefined ? cause.message : reason(cause.cause)
+}
+
+function transportOptions(settings: KafkaSettings): ConnectionOptions {
+  const { tls, sasl } = settings
+  const options: ConnectionOptions = {
+    connectTimeout: settings.connectTimeout,
+    requestTimeout: never,
+    // The transport would hold requests back and not tell. How many are in flight is the caller's affair.
+    maxInflights: never,
+  }
+  if (tls !== undefined) {
+    const { servername, ...files } = tls
+    options.tls = files
+    // Off the loopback a broker is mostly named by host; an address must not be sent as a server name.
+    if (servername !== undefined) options.tlsServerName = servername
+  }
+  if (sasl !== undefined) options.sasl = { ...sasl }
+  return options
+}
