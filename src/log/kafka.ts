@@ -56,7 +56,7 @@ export class KafkaLogs implements Logs {
       })
       return new KafkaLogs(url, client, shards, roster)
     } catch (error) {
-      await client.close()
+      client.close()
       throw error
     }
   }
@@ -64,6 +64,6 @@ export class KafkaLogs implements Logs {
   async close(): Promise<void> {
     await Promise.all(this.shards.map(shard => shard.close()))
     await this.roster.close()
-    await this.#client.close()
+    this.#client.close()
   }
 }

@@ -14,6 +14,12 @@ export const LOST = 'LOST'
 /** It never left this process. */
 export const UNSENT = 'UNSENT'
 
+/** A request that got no answer. */
+export interface Unanswered {
+  readonly error: typeof LOST | typeof UNSENT
+  readonly message: string
+}
+
 /** What became of a batch. */
 export type Fate =
   | 'written'

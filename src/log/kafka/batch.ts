@@ -19,7 +19,8 @@ import { decompress } from './compression.ts'
 
 export interface OutRecord {
   readonly key: Buffer | string | null
-  readonly value: Buffer | string
+  /** Null: a tombstone, for topics that are compacted. */
+  readonly value: Buffer | string | null
   readonly headers?: readonly (readonly [string, string])[]
   /** Milliseconds since the epoch. */
   readonly time: number
@@ -128,7 +129,7 @@ export function encodeBatch(records: readonly OutRecord[], producer: BatchProduc
     bytes[at++] = 0
     at = writeVarlong(bytes, record.time - first.time, at)
     at = writeVarint(bytes, i, at)
-    at = record.key === null ? writeVarint(bytes, -1, at) : writeContent(bytes, record.key, at)
+    at = writeContent(bytes, record.key, at)
     at = writeContent(bytes, record.value, at)
     const headers = record.headers ?? noHeaders
     at = writeVarint(bytes, headers.length, at)
@@ -427,7 +428,8 @@ function contentSize(content: Content | null): number {
   return varintSize(size) + size
 }
 
-function writeContent(bytes: Buffer, content: Content, at: number): number {
+function writeContent(bytes: Buffer, content: Content | null, at: number): number {
+  if (content === null) return writeVarint(bytes, -1, at)
   if (typeof content === 'string') {
     const size = Buffer.byteLength(content)
     const start = writeVarint(bytes, size, at)

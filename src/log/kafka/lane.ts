@@ -47,7 +47,7 @@ export interface Between {
 
 export interface Reply {
   readonly error: Answer
-  readonly message?: string | undefined
+  readonly message?: string | null
   /** produce: of the first record. */
   readonly offset?: number
   /** init; end with transactions v2. */

@@ -7,10 +7,10 @@
  */
 import { EngineError } from '../../errors.ts'
 import type { AppendOptions, Appended, Chunk, Log, NewRecord, Position, ReadOptions, Stored } from '../../log.ts'
-import { LOST, UNSENT } from './answers.ts'
+import { LOST, UNSENT, type Unanswered } from './answers.ts'
 import { decodeBatches, type InRecord } from './batch.ts'
 import { addPartitions, endTxn, fetch, initProducerId, listOffsets, produce } from './calls.ts'
-import { type Conn, Disconnected } from './client.ts'
+import { type Conn, Disconnected, Refused } from './client.ts'
 import { isBarrier, storedOf } from './framing.ts'
 import type { Between, Call, Reply } from './lane.ts'
 import { Producer, type ProducerOptions, type ProducerOutput } from './producer.ts'
@@ -92,7 +92,7 @@ export class PartitionLog implements Log {
     this.place = `${topic.id}/${partition}`
     this.conditional = options.fencing !== 'term'
     this.#transactionalId = `mainstem.${topic.name}.${partition}`
-    this.#producer = new Producer({ ...options, transactionalId: this.#transactionalId, version: topic.client.transactions })
+    this.#producer = new Producer({ ...options, transactionalId: this.#transactionalId, version: topic.versions.transactions })
   }
 
   // --- Reading ----------------------------------------------------------------------------------------------------------
@@ -124,11 +124,10 @@ export class PartitionLog implements Log {
   async head(): Promise<Position> {
     const until = performance.now() + PATIENCE
     for (let tries = 0; ; tries++) {
-      const leader = this.#topic.leader(this.#partition)
-      const reply = leader && (await this.#ask('read', conn => listOffsets(conn, { ...this.#where(leader.epoch), isolation: 'read_committed', timestamp: -1 })))
+      const reply = await this.#ask('read', conn => listOffsets(conn, { ...this.#where(), isolation: 'read_committed', timestamp: -1 }))
       // Positions are offsets + 1: the end offset is the position of the last entry.
-      if (reply?.error === 'NONE') return reply.offset
-      await this.#again(reply?.error ?? LOST, tries, until)
+      if (reply.error === 'NONE') return reply.offset
+      await this.#again(reply.error, tries, until)
     }
   }
 
@@ -137,23 +136,12 @@ export class PartitionLog implements Log {
     const until = maxWait > 0 ? Infinity : performance.now() + PATIENCE
     for (let tries = 0; ; tries++) {
       if (signal?.aborted || this.#closing.signal.aborted) return undefined
-      const leader = this.#topic.leader(this.#partition)
-      const reply =
-        leader &&
-        (await this.#ask(purpose, conn =>
-          fetch(conn, {
-            topicId: this.#topic.id,
-            partition: this.#partition,
-            offset: after,
-            leaderEpoch: leader.epoch,
-            lastFetchedEpoch: this.#lineage?.reached === after ? this.#lineage.epoch : -1,
-            isolation: 'read_committed',
-            maxWait,
-            minBytes: 1,
-            maxBytes: FETCH_BYTES,
-          }),
-        ))
-      if (reply?.error === 'NONE') {
+      const { leaderEpoch } = this.#where()
+      const lastFetchedEpoch = this.#lineage?.reached === after ? this.#lineage.epoch : -1
+      const about = { topicId: this.#topic.id, partition: this.#partition, offset: after, leaderEpoch, lastFetchedEpoch }
+      const size = { maxWait, minBytes: 1, maxBytes: FETCH_BYTES }
+      const reply = await this.#ask(purpose, conn => fetch(conn, { ...about, ...size, isolation: 'read_committed' }))
+      if (reply.error === 'NONE') {
         if (reply.diverging) throw this.#missing(`the leader's log has another past than what was read of it (it diverges at offset ${reply.diverging.endOffset})`)
         const { records, next, epoch, damaged, hole } = decodeBatches(reply.bytes, { from: after, aborted: reply.aborted, committed: true })
         if (hole !== undefined) throw this.#missing(`offset ${hole} is not there any more`)
@@ -163,19 +151,20 @@ export class PartitionLog implements Log {
         this.#note(next)
         return { records, reached: next }
       }
-      if (reply?.error === 'OFFSET_OUT_OF_RANGE') {
+      if (reply.error === 'OFFSET_OUT_OF_RANGE') {
         // A leader that is behind says the same: who leads is looked up first.
         await this.#topic.refresh()
         if (tries >= 3) throw this.#missing(await this.#range(after))
       }
-      await this.#again(reply?.error ?? LOST, tries, until)
+      await this.#again(reply.error, tries, until)
     }
   }
 
   async #range(after: Position): Promise<string> {
-    const leader = this.#topic.leader(this.#partition)
-    const bound = async (timestamp: -1 | -2) =>
-      leader && (await this.#ask('read', conn => listOffsets(conn, { ...this.#where(leader.epoch), isolation: 'read_uncommitted', timestamp })))?.offset
+    const bound = async (timestamp: -1 | -2) => {
+      const reply = await this.#ask('read', conn => listOffsets(conn, { ...this.#where(), isolation: 'read_uncommitted', timestamp }))
+      return reply.error === 'NONE' ? reply.offset : '?'
+    }
     return `it holds offsets ${await bound(-2)} to ${await bound(-1)}, and was read up to ${after}`
   }
 
@@ -242,21 +231,19 @@ export class PartitionLog implements Log {
   }
 
   async #call(request: Call, lane: string): Promise<Reply> {
-    const { id: topicId, name: topic, client } = this.#topic
+    const { id: topicId, name: topic, versions } = this.#topic
     switch (request.api) {
       case 'init':
         return this.#coordinate(request.transactionalId, conn => initProducerId(conn, { ...request, timeout: TRANSACTION_TIMEOUT }))
       case 'add-partition':
         return this.#coordinate(request.transactionalId, conn => addPartitions(conn, { ...request, topic, partitions: [this.#partition] }))
       case 'end':
-        return this.#coordinate(request.transactionalId, conn => endTxn(conn, { ...request, version: client.transactions === 2 ? 5 : 4 }))
+        return this.#coordinate(request.transactionalId, conn => endTxn(conn, { ...request, version: versions.endTxn }))
       case 'produce': {
-        const version = client.produceVersion(request.transactionalId !== null)
+        const version = request.transactionalId === null ? versions.produce : versions.produceInTransaction
         const where = { version, topic, topicId, partition: this.#partition, timeout: PRODUCE_TIMEOUT }
         const reply = await this.#ask(lane === 'plain' ? 'write' : 'write fenced', conn => produce(conn, { ...request, ...where }))
-        if (!reply) return { error: UNSENT }
-        if (reply.leader) this.#topic.heard(this.#partition, { node: reply.leader.id, epoch: reply.leader.epoch })
-        else if (reply.error !== 'NONE') await this.#topic.refresh()
+        if (reply.error !== 'NONE') await this.#topic.refresh()
         return reply
       }
       case 'gap':
@@ -321,19 +308,19 @@ export class PartitionLog implements Log {
 
   // --- Connections ------------------------------------------------------------------------------------------------------
 
-  #where(leaderEpoch: number) {
-    return { topic: this.#topic.name, partition: this.#partition, leaderEpoch }
+  #where() {
+    return { topic: this.#topic.name, partition: this.#partition, leaderEpoch: this.#topic.leader(this.#partition)?.epoch ?? -1 }
   }
 
-  /** Asks the partition's leader, on a connection of this purpose. @returns undefined if it could not be sent */
-  async #ask<R extends { readonly error: string }>(purpose: string, call: (conn: Conn) => Promise<R>): Promise<R | { error: string } | undefined> {
+  /** Asks the partition's leader, on a connection of this purpose. */
+  async #ask<R>(purpose: string, call: (conn: Conn) => Promise<R>): Promise<R | Unanswered> {
     const leader = this.#topic.leader(this.#partition)
-    if (!leader) return undefined
+    if (!leader) return { error: UNSENT, message: 'nobody leads the partition now' }
     try {
       return await call(await this.#connection(`${purpose} ${leader.node}`, () => this.#topic.client.connect(leader.node, purpose)))
     } catch (error) {
       if (!(error instanceof Disconnected)) throw error
-      return error.sent ? { error: LOST } : undefined
+      return { error: error.sent ? LOST : UNSENT, message: error.message }
     }
   }
 
@@ -350,11 +337,9 @@ export class PartitionLog implements Log {
       })
       reply = await call(conn)
     } catch (error) {
-      if (!(error instanceof Disconnected)) {
-        if (error instanceof EngineError) return { error: 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED', message: error.message }
-        throw error
-      }
-      reply = { error: error.sent ? LOST : UNSENT, message: error.message }
+      if (error instanceof Refused) reply = { error: error.code, message: error.message }
+      else if (error instanceof Disconnected) reply = { error: error.sent ? LOST : UNSENT, message: error.message }
+      else throw error
     }
     if (reply.error === LOST || reply.error === UNSENT || reply.error.includes('COORDINATOR')) {
       if (reply.error !== 'COORDINATOR_LOAD_IN_PROGRESS') this.#drop(key)
@@ -370,7 +355,7 @@ export class PartitionLog implements Log {
     if (!connecting) {
       connecting = connect()
         .then(conn => {
-          if (this.#closing.signal.aborted) void conn.close()
+          if (this.#closing.signal.aborted) conn.close()
           else this.#conns.set(key, conn)
           return conn
         })
@@ -381,7 +366,7 @@ export class PartitionLog implements Log {
   }
 
   #drop(key: string): void {
-    void this.#conns.get(key)?.close()
+    this.#conns.get(key)?.close()
     this.#conns.delete(key)
   }
 
@@ -390,7 +375,7 @@ export class PartitionLog implements Log {
     this.#step({ type: 'close' })
     this.#closing.abort()
     clearTimeout(this.#timer)
-    await Promise.all([...this.#conns.values()].map(conn => conn.close()))
+    for (const conn of this.#conns.values()) conn.close()
     this.#conns.clear()
   }
 }

@@ -69,7 +69,7 @@ export class KafkaRoster implements Roster {
     if (this.#closing.signal.aborted) return
     await Promise.race([this.#settled(), new Promise(resolve => setTimeout(resolve, FAREWELL))])
     this.#closing.abort()
-    await Promise.all([...this.#conns.values()].map(conn => conn.close()))
+    for (const conn of this.#conns.values()) conn.close()
     await this.#following
   }
 
@@ -81,8 +81,8 @@ export class KafkaRoster implements Roster {
   #write(key: string, value: string | null): void {
     const work = async () => {
       const batch = encodeBatch([{ key, value, time: Date.now() }], { producerId: -1n, epoch: -1, sequence: -1, transactional: false })
-      const { id: topicId, name: topic, client } = this.#topic
-      const where = { version: client.produceVersion(false), topic, topicId, partition: 0, timeout: TIMEOUT }
+      const { id: topicId, name: topic, versions } = this.#topic
+      const where = { version: versions.produce, topic, topicId, partition: 0, timeout: TIMEOUT }
       const reply = await this.#ask('roster beat', conn => produce(conn, { ...where, batch, transactionalId: null }))
       if (reply?.error !== 'NONE') await this.#topic.refresh()
     }
@@ -144,14 +144,14 @@ export class KafkaRoster implements Roster {
       const conn = open && !open.closed ? open : await this.#topic.connect(0, purpose)
       if (!conn) return undefined
       if (this.#closing.signal.aborted) {
-        await conn.close()
+        conn.close()
         return undefined
       }
       this.#conns.set(purpose, conn)
       const reply = await call(conn)
       // Somebody else may lead now.
       if ((reply as { error?: string }).error !== 'NONE') {
-        await conn.close()
+        conn.close()
         this.#conns.delete(purpose)
       }
       return reply
@@ -164,19 +164,20 @@ export class KafkaRoster implements Roster {
 }
 
 async function makeRoster({ client, name: log }: Topic, name: string): Promise<void> {
-  const { topic } = await client.metadata(log)
-  const { error, message } = await client.ask(conn =>
-    createTopics(conn, [
-      {
-        name,
-        partitions: 1,
-        replicationFactor: topic!.partitions[0]!.replicas.length,
-        configs: { 'cleanup.policy': 'compact', 'delete.retention.ms': '3600000', 'segment.ms': '3600000' },
-      },
-    ]),
-  )
-  if (error === 'NONE' || error === 'TOPIC_ALREADY_EXISTS') return
-  throw new EngineError('log-denied', `the topic ${name}, by which replicas know of each other, could not be made (${message ?? error}). Make it with \`mainstem kafka create-log\``)
+  const { topic, brokers } = await client.metadata(log)
+  const conn = await client.connect(brokers[0]!.id, 'make the roster')
+  try {
+    const configs = { 'cleanup.policy': 'compact', 'delete.retention.ms': '3600000', 'segment.ms': '3600000' }
+    const replicationFactor = topic?.partitions[0]?.replicas.length ?? 1
+    const [answer] = await createTopics(conn, { topics: [{ name, partitions: 1, replicationFactor, configs }], timeout: 10_000 })
+    if (answer?.error === 'NONE' || answer?.error === 'TOPIC_ALREADY_EXISTS') return
+    throw new EngineError(
+      'log-denied',
+      `the topic ${name}, by which replicas know of each other, could not be made (${answer?.message ?? answer?.error}). Make it with \`mainstem kafka create-log\``,
+    )
+  } finally {
+    conn.close()
+  }
 }
 
 /** What a member says of itself; undefined if it is nothing of ours. */

@@ -3,7 +3,7 @@
  * anew under the same name is another log: produce by name would go into it without a word.
  */
 import { EngineError } from '../../errors.ts'
-import type { Conn, KafkaClient } from './client.ts'
+import { type Conn, Disconnected, type KafkaClient, type Versions } from './client.ts'
 
 export interface Leader {
   readonly node: number
@@ -20,14 +20,16 @@ export class Topic {
   readonly name: string
   readonly id: string
   readonly partitions: number
+  readonly versions: Versions
   #leaders: readonly (Leader | undefined)[]
   #refreshing: Promise<void> | undefined
   #refreshedAt = 0
   #failure: EngineError | undefined
   #unknownSince: number | undefined
 
-  private constructor(client: KafkaClient, name: string, id: string, leaders: readonly (Leader | undefined)[]) {
+  private constructor(client: KafkaClient, versions: Versions, name: string, id: string, leaders: readonly (Leader | undefined)[]) {
     this.client = client
+    this.versions = versions
     this.name = name
     this.id = id
     this.partitions = leaders.length
@@ -36,12 +38,12 @@ export class Topic {
 
   /** @throws EngineError log-unreachable, log-denied, log-unusable when there is no such topic */
   static async open(client: KafkaClient, name: string): Promise<Topic> {
-    const { topic } = await client.metadata(name)
+    const { topic } = await reached(client.metadata(name))
     if (!topic || topic.error === 'UNKNOWN_TOPIC_OR_PARTITION')
       throw new EngineError('log-unusable', `the cluster has no topic ${name}. Make it with \`mainstem kafka create-log\``)
     if (topic.error === 'TOPIC_AUTHORIZATION_FAILED')
       throw new EngineError('log-denied', `this user may not see the topic ${name}. Allow Describe, Read and Write on it (kafka-acls --add --topic)`)
-    return new Topic(client, name, topic.id, leadersOf(topic.partitions))
+    return new Topic(client, await reached(client.versions()), name, topic.id, leadersOf(topic.partitions))
   }
 
   /** The topic is not ours any more: nothing can be read or written. */
@@ -73,7 +75,7 @@ export class Topic {
     try {
       const { topic } = await this.client.metadata(this.name)
       // A broker that has just started may not know it yet; the topic id is what tells.
-      if (topic && topic.error === 'NONE') {
+      if (topic && topic.error === undefined) {
         if (topic.id !== this.id) return this.#fail('was deleted and made anew: it is another log now')
         const found = leadersOf(topic.partitions)
         this.#leaders = found.map((leader, partition) => {
@@ -103,6 +105,16 @@ export class Topic {
   async connect(partition: number, purpose: string): Promise<Conn | undefined> {
     const leader = this.leader(partition)
     return leader && (await this.client.connect(leader.node, purpose))
+  }
+}
+
+/** @throws EngineError log-unreachable */
+export async function reached<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer
+  } catch (error) {
+    if (!(error instanceof Disconnected)) throw error
+    throw new EngineError('log-unreachable', `the cluster cannot be reached: ${error.message}`, { cause: error })
   }
 }
 
