@@ -1133,6 +1133,7 @@ async function ensureManifest(log: Log, app: string, data: DataDirectory | undef
       time: Date.now(),
       app,
       partitions: 1,
+      partition: 0,
       rules: 1,
       window: WINDOW,
       generation: 1,

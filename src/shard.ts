@@ -7,7 +7,7 @@
  * -> one record is appended -> it is read back through the fold -> commit, answers. A record of somebody else in between voids
  * the speculation: roll back, fold, decide again.
  */
-import { control, emptyShard, type ShardState } from './accept.ts'
+import { control, emptyShard, isHome, type ShardState } from './accept.ts'
 import { Heartbeats, type Role, roleOf } from './consistency.ts'
 import { EngineError } from './errors.ts'
 import type { Appended, NewRecord, Position, Stored } from './log.ts'
@@ -504,7 +504,8 @@ export class Shard {
     const record = own && own.value === stored.value ? own.record : decode(stored.value)
     if (record.kind === 'foreign') this.#foreign++
     else if (record.kind === 'data') {
-      if (record.tenant !== stored.tenant || this.#state.log === null || record.log !== this.#state.log) this.#foreign++
+      const { log } = this.#state
+      if (record.tenant !== stored.tenant || log === null || record.log !== log || !isHome(this.#state, record.tenant)) this.#foreign++
       else this.#takeData(stored, record)
     } else if (stored.tenant !== null) this.#foreign++
     else this.#takeControl(record, stored)
