@@ -38,7 +38,7 @@ describe('partitionOf', () => {
   test('with one partition everybody is there', () => expect(partitionOf('anything', 1)).toBe(0))
 
   test('spreads', () => {
-    const counts = new Array<number>(8).fill(0)
+    const counts = Array.from({ length: 8 }, () => 0)
     for (let n = 0; n < 8_000; n++) counts[partitionOf(`tenant-${n}`, 8)]!++
     for (const count of counts) expect(count).toBeGreaterThan(800)
   })
