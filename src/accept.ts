@@ -9,6 +9,7 @@
  * Verdicts depend on the record's envelope and the state alone: not on app code, clock, locale, or the order of a map.
  */
 import { uuidv7Time } from './ids.ts'
+import { partitionOf } from './partition.ts'
 import { type ControlRecord, type DataRecord, type Decision, sha256, type Tags, type Term } from './record.ts'
 import { Window, type WindowEntry } from './window.ts'
 
@@ -21,7 +22,9 @@ export interface ShardState {
   /** Raised by every copy and restore of the log. */
   readonly generation: number
   readonly app: string | null
+  /** How many shards the app's log has, and which of them this is. */
   readonly partitions: number
+  readonly partition: number
   /** `window`: W, how many versions back a base may lie. */
   readonly rules: { readonly number: number; readonly window: number }
   /** `address`: where the owner takes commands. */
@@ -64,6 +67,7 @@ export const emptyShard: ShardState = {
   generation: 0,
   app: null,
   partitions: 0,
+  partition: 0,
   rules: { number: 0, window: 0 },
   term: { number: 0, owner: null, address: null },
   release: null,
@@ -76,8 +80,8 @@ export function control(shard: ShardState, record: ControlRecord): ShardState | 
   if (shard.sealed) return 'the log is sealed'
   if (record.kind === 'manifest') {
     if (shard.log !== null) return 'the log has its manifest already'
-    const { log, generation, app, partitions, rules, window } = record
-    return { ...shard, log, generation, app, partitions, rules: { number: rules, window } }
+    const { log, generation, app, partitions, partition, rules, window } = record
+    return { ...shard, log, generation, app, partitions, partition, rules: { number: rules, window } }
   }
   if (record.log !== shard.log) return shard.log === null ? 'the log has no manifest yet' : 'it belongs to another log'
   switch (record.kind) {
@@ -109,6 +113,10 @@ export function control(shard: ShardState, record: ControlRecord): ShardState | 
       return shard
   }
 }
+
+/** Whether a tenant lives on this shard. */
+export const isHome = ({ partitions, partition }: ShardState, tenant: string): boolean =>
+  partitions <= 1 || partitionOf(tenant, partitions) === partition
 
 // --- Tenants --------------------------------------------------------------------------------------------------------------------
 
@@ -145,8 +153,8 @@ export function accept(shard: ShardState, tenant: TenantState, record: DataRecor
 
 /** Rules 1 to 3: the verdict on the record as a whole, undefined if its decisions are to be judged one by one. */
 function judgeRecord(shard: ShardState, tenant: TenantState, record: DataRecord): Verdict | undefined {
-  // 1. The syntax was judged by `decode`. With more than one partition it is here that a tenant must hash to this one.
-  if (shard.sealed || record.log !== shard.log) return 'foreign'
+  // 1. The syntax was judged by `decode`.
+  if (shard.sealed || record.log !== shard.log || !isHome(shard, record.tenant)) return 'foreign'
 
   // 2.
   const { rules, term, release, base } = record

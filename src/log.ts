@@ -101,5 +101,7 @@ export interface Logs {
   /** At least one; a tenant's shard is told by its name (`partitionOf`). */
   readonly shards: readonly Log[]
   readonly roster: Roster
+  /** How far apart those may run who share it: it tells how they can reach each other. */
+  readonly spans: 'process' | 'machine' | 'network'
   close(): Promise<void>
 }

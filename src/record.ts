@@ -63,6 +63,8 @@ export interface Manifest extends ControlBase {
   readonly kind: 'manifest'
   readonly app: string
   readonly partitions: number
+  /** Which of them this log is, from 0. Left out of the bytes where it is 0. */
+  readonly partition: number
   readonly rules: number
   /** W: how many versions back a base may lie. */
   readonly window: number
@@ -172,7 +174,10 @@ export function encodeRecord(head: RecordHead, decisions: readonly string[]): st
   return `${JSON.stringify(fields).slice(0, -1)},"decisions":[${decisions.join(',')}]}`
 }
 
-export const encodeControl = (record: ControlRecord): string => JSON.stringify({ mainstem: FORMAT, ...record })
+export function encodeControl(record: ControlRecord): string {
+  const first = record.kind === 'manifest' && record.partition === 0
+  return JSON.stringify({ mainstem: FORMAT, ...record, ...(first ? { partition: undefined } : {}) })
+}
 
 // --- Decode ---------------------------------------------------------------------------------------------------------------------
 // What is returned is built anew from checked fields: a field that this version does not know is allowed, and never seen.
@@ -306,13 +311,14 @@ function readControl(members: Members): ControlRecord | string {
   if (!isTime(time)) return 'time'
   switch (kind) {
     case 'manifest': {
-      const { app, partitions, rules, window, generation } = members
+      const { app, partitions, partition = 0, rules, window, generation } = members
       if (!isName(app)) return 'app'
       if (!isCount(partitions, 1)) return 'partitions'
+      if (!isCount(partition) || partition >= partitions) return 'partition'
       if (!isCount(rules, 1)) return 'rules'
       if (!isCount(window)) return 'window'
       if (!isCount(generation, 1)) return 'generation'
-      return { kind, log, time, app, partitions, rules, window, generation }
+      return { kind, log, time, app, partitions, partition, rules, window, generation }
     }
     case 'term': {
       const { number, owner, address } = members

@@ -7,7 +7,7 @@
  * -> one record is appended -> it is read back through the fold -> commit, answers. A record of somebody else in between voids
  * the speculation: roll back, fold, decide again.
  */
-import { control, emptyShard, type ShardState } from './accept.ts'
+import { control, emptyShard, isHome, type ShardState } from './accept.ts'
 import { Heartbeats, type Role, roleOf } from './consistency.ts'
 import { EngineError } from './errors.ts'
 import type { Appended, NewRecord, Position, Stored } from './log.ts'
@@ -125,6 +125,8 @@ export class Shard {
   readonly #startedAt: Position
   readonly #patience: number
   readonly #maxOpen: number
+  /** Tenants that had records since the last `sync`, and where the last one stands. */
+  #touched = new Map<string, Position>()
   #newReads: Read[] = []
   #quietAttempts: Attempt[] = []
   #doubtful: Attempt[] = []
@@ -219,10 +221,16 @@ export class Shard {
     return due
   }
 
-  /** Makes all that is committed durable; the cursor and state returned may then be stored. Drops what the window and the id table need no more. */
-  sync(): { readonly cursor: Position; readonly state: ShardState } {
+  /**
+   * Makes all that is committed durable; what is returned may then be stored. Drops what the window and the id table need no more.
+   * `tenants`: who had records since the last call, and where the last one stands: as far as each database must have come once the cursor is
+   * stored, also one that is halted or still being checked.
+   */
+  sync(): { readonly cursor: Position; readonly state: ShardState; readonly tenants: ReadonlyMap<string, Position> } {
     for (const { tenant, status } of this.#open) if (status === 'open') tenant?.tidy(this.#state)
-    return { cursor: this.#cursor, state: this.#state }
+    const tenants = this.#touched
+    this.#touched = new Map()
+    return { cursor: this.#cursor, state: this.#state, tenants }
   }
 
   close(): void {
@@ -573,7 +581,8 @@ export class Shard {
     const record = own && own.value === stored.value ? own.record : decode(stored.value)
     if (record.kind === 'foreign') this.#foreign++
     else if (record.kind === 'data') {
-      if (record.tenant !== stored.tenant || this.#state.log === null || record.log !== this.#state.log) this.#foreign++
+      const { log } = this.#state
+      if (record.tenant !== stored.tenant || log === null || record.log !== log || !isHome(this.#state, record.tenant)) this.#foreign++
       else this.#takeData(stored, record)
     } else if (stored.tenant !== null) this.#foreign++
     else this.#takeControl(record, stored)
@@ -600,6 +609,7 @@ export class Shard {
 
   #takeData(stored: Stored, record: DataRecord): void {
     const home = this.#home(record.tenant)
+    this.#touched.set(home.name, stored.position)
     if (home.status === 'closed') this.#openHome(home)
     if (home.status === 'checking') {
       home.pending.push({ stored, record, state: this.#state })
@@ -801,7 +811,10 @@ export class Shard {
       // Somebody deleted it, or put an older one in its place, while it was closed.
       if (store.standing.position < home.position) home.checked = false
       home.status = home.checked ? 'open' : 'checking'
-      if (!home.checked) this.#out.push({ do: 'catch-up', tenant: home.name, store, upTo: Math.max(this.#cursor, store.standing.position) })
+      if (home.checked) return
+      const { position } = store.standing
+      const least = rebuilt ? Number.MAX_SAFE_INTEGER : home.position
+      this.#out.push({ do: 'catch-up', tenant: home.name, store, upTo: Math.max(this.#cursor, position), least })
     } catch (error) {
       this.#halt(home, asEngineError(error, 'data-unusable'))
     }

@@ -89,7 +89,7 @@ export function recordLine({ position, tenant }: Stored, effect: Effect): string
 export function controlText(record: Exclude<LogRecord, DataRecord>): string {
   switch (record.kind) {
     case 'manifest':
-      return `app ${record.app}, log ${record.log}, generation ${record.generation}, rules ${record.rules}, window ${record.window}`
+      return `app ${record.app}, log ${record.log}, ${record.partitions === 1 ? '' : `shard ${record.partition} of ${record.partitions}, `}generation ${record.generation}, rules ${record.rules}, window ${record.window}`
     case 'term':
       return record.owner === null
         ? `${record.number}, nobody leads`

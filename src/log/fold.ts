@@ -2,7 +2,18 @@
  * A whole log folded in memory: all its tenants, without app or database. For tools that look at a log: what each record came to, and
  * where the tenants stand. It takes memory for every command id.
  */
-import { accept, control, type Entered, emptyShard, enter, genesis, type ShardState, type TenantState, type Verdict } from '../accept.ts'
+import {
+  accept,
+  control,
+  type Entered,
+  emptyShard,
+  enter,
+  genesis,
+  isHome,
+  type ShardState,
+  type TenantState,
+  type Verdict,
+} from '../accept.ts'
 import type { Log, Position, Stored } from '../log.ts'
 import { type DataRecord, decode, type LogRecord } from '../record.ts'
 
@@ -54,6 +65,7 @@ export class LogFold {
     if (record.log !== this.#shard.log) return none('it belongs to another log')
     if (record.tenant !== stored.tenant)
       return none(`it is filed under ${stored.tenant === null ? 'no tenant' : `tenant ${stored.tenant}`}`)
+    if (!isHome(this.#shard, record.tenant)) return none('its tenant lives on another shard')
     const { state, ids } = this.#tenant(record.tenant)
     const from = state.version
     const verdicts = accept(this.#shard, state, record, id => ids.has(id))

@@ -3,7 +3,8 @@
  * a record, let it arrive late, or twice. Replicas of one process share it by name (`memory:NAME`).
  */
 import { randomUUID } from 'node:crypto'
-import type { AppendOptions, Appended, Chunk, Log, NewRecord, Position, ReadOptions, Stored } from '../log.ts'
+import type { AppendOptions, Appended, Chunk, Log, Logs, NewRecord, Position, ReadOptions, Stored } from '../log.ts'
+import { MemoryRoster, type Roster } from '../roster.ts'
 
 /** What happens to one append, as a whole. */
 export type Fault =
@@ -26,6 +27,10 @@ export interface MemoryOptions {
   readonly freshHead?: boolean
   /** Where it may not: of how many of the last entries `head` and reads know nothing yet. Asked anew each time. Default none. */
   readonly lag?: () => number
+  /** What it says of itself, as logs do that must be scanned for one tenant. Default true. */
+  readonly selective?: boolean
+  /** Default false. */
+  readonly tails?: boolean
 }
 
 /** ms */
@@ -58,8 +63,8 @@ export class MemoryLog implements Log {
   readonly description: string
   readonly conditional: boolean
   readonly freshHead: boolean
-  readonly selective = true
-  readonly tails = false
+  readonly selective: boolean
+  readonly tails: boolean
   readonly #file: MemoryFile
   readonly #fault: () => Fault
   readonly #lag: (() => number) | undefined
@@ -71,6 +76,8 @@ export class MemoryLog implements Log {
     this.#fault = options.fault ?? (() => 'none')
     this.conditional = options.conditional ?? true
     this.freshHead = options.freshHead ?? true
+    this.selective = options.selective ?? true
+    this.tails = options.tails ?? false
     this.#lag = this.freshHead ? undefined : options.lag
   }
 
@@ -152,5 +159,23 @@ export class MemoryLog implements Log {
       // What it knows nothing of now it will know of soon.
       if (this.#lag) setTimeout(done, LAG)
     })
+  }
+}
+
+/** Several shards in memory, for replicas of one process: each has its own `MemoryLogs` on the same files. */
+export class MemoryLogs implements Logs {
+  readonly description: string
+  readonly shards: readonly MemoryLog[]
+  readonly roster: Roster
+  readonly spans = 'process'
+
+  constructor(name: string, files: readonly MemoryFile[], options: MemoryOptions = {}) {
+    this.description = `memory:${name}`
+    this.shards = files.map((file, partition) => new MemoryLog(`${name}/${partition}`, file, options))
+    this.roster = new MemoryRoster(files[0]!.place)
+  }
+
+  async close(): Promise<void> {
+    for (const shard of this.shards) await shard.close()
   }
 }

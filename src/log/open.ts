@@ -1,12 +1,30 @@
-/** From a setting to a log: 'file:PATH' or 'memory:NAME'. */
+/** From a setting to a log, or to the shards and the roster of one: 'file:PATH' or 'memory:NAME'. */
 import { EngineError } from '../errors.ts'
-import type { Log } from '../log.ts'
+import type { Log, Logs } from '../log.ts'
+import { FileRoster, MemoryRoster, type Roster } from '../roster.ts'
 import { MemoryFile, MemoryLog } from './memory.ts'
 import { SqliteLog } from './sqlite.ts'
 
 const shared = new Map<string, MemoryFile>()
 
-/** @throws EngineError invalid-option, log-unusable */
+/** Whatever kind it is. @throws EngineError invalid-option, log-unusable */
+export async function openLogs(setting: string): Promise<Logs> {
+  // A kind that needs a library of its own is imported here, when it is first asked for.
+  const path = logPath(setting)
+  const log = openLog(setting)
+  return path === undefined ? oneShard(log) : oneShard(log, new FileRoster(`${path}.roster`), 'machine')
+}
+
+/** A log as the only shard. Closing it closes both. */
+export function oneShard(log: Log, roster: Roster = new MemoryRoster(log.place), spans: Logs['spans'] = 'process'): Logs {
+  const close = async () => {
+    roster.close()
+    await log.close()
+  }
+  return { description: log.description, shards: [log], roster, spans, close }
+}
+
+/** Of one file, or in memory. @throws EngineError invalid-option, log-unusable */
 export function openLog(setting: string): Log {
   const [kind, rest] = split(setting)
   if (kind === 'file' && rest !== '') return new SqliteLog(rest)

@@ -3,38 +3,16 @@
  * was followed. Everything in it but the lock can be deleted: it is replayed from the log.
  */
 import { createHash } from 'node:crypto'
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import type { ShardState } from '../accept.ts'
 import { EngineError } from '../errors.ts'
-import type { Position } from '../log.ts'
-
-/** How far a run got: read when the next one starts. */
-export interface Progress {
-  readonly place: string
-  readonly cursor: Position
-  readonly state: ShardState
-  /** Event types that stand in the log up to the cursor. */
-  readonly types: readonly string[]
-}
+import { ProgressFile } from './progress.ts'
 
 export class DataDirectory {
   readonly path: string
+  readonly progress: ProgressFile
   readonly #lock: DatabaseSync
   readonly #folder: string
 
@@ -42,6 +20,8 @@ export class DataDirectory {
   constructor(path: string, app: string, revision: string) {
     this.path = resolve(path)
     this.#folder = folderOf(this.path, app, revision)
+    // Tenants' databases end in .db: none can be taken for it.
+    this.progress = new ProgressFile(join(this.#folder, 'progress.sqlite'))
     try {
       makeFolder(this.#folder)
       this.#lock = lock(this.path)
@@ -100,34 +80,8 @@ export class DataDirectory {
     rmSync(join(this.#folder, 'scratch'), { recursive: true, force: true })
   }
 
-  load(): Progress | undefined {
-    const file = join(this.#folder, 'shard.json')
-    if (!existsSync(file)) return undefined
-    try {
-      const { place, cursor, state, types } = JSON.parse(readFileSync(file, 'utf8')) as Partial<Progress>
-      if (typeof place !== 'string' || !Number.isSafeInteger(cursor) || cursor! < 0 || typeof state?.generation !== 'number')
-        return undefined
-      if (!Array.isArray(types) || !types.every(type => typeof type === 'string')) return undefined
-      return { place, cursor: cursor!, state, types }
-    } catch {
-      // It is written whole or not at all; whatever this is, the log tells it all again.
-      return undefined
-    }
-  }
-
-  save(progress: Progress): void {
-    const file = join(this.#folder, 'shard.json')
-    const draft = openSync(`${file}.tmp`, 'w')
-    try {
-      writeSync(draft, JSON.stringify(progress))
-      fsyncSync(draft)
-    } finally {
-      closeSync(draft)
-    }
-    renameSync(`${file}.tmp`, file)
-  }
-
   close(): void {
+    this.progress.close()
     this.#lock.close()
   }
 }

@@ -2,7 +2,7 @@
  * Replays one tenant from the log into a database of its own: the past as a whole database, and the check that the living one is
  * what its log says. The same fold as everywhere; only where it stops differs.
  */
-import { accept, control, emptyShard, enter, genesis, type ShardState } from '../accept.ts'
+import { accept, control, emptyShard, enter, genesis, isHome, type ShardState } from '../accept.ts'
 import type { App } from '../app.ts'
 import type { Standing, Store } from '../database.ts'
 import { EngineError } from '../errors.ts'
@@ -32,7 +32,8 @@ async function* records(
       const record = decode(stored.value)
       if (record.kind === 'foreign') continue
       if (record.kind === 'data') {
-        if (record.tenant === tenant && stored.tenant === tenant && record.log === shard.log) yield { shard, stored, record }
+        if (record.tenant === tenant && stored.tenant === tenant && record.log === shard.log && isHome(shard, tenant))
+          yield { shard, stored, record }
         continue
       }
       if (stored.tenant !== null) continue

@@ -94,8 +94,11 @@ export type Output =
   | { readonly do: 'reply'; readonly request: Request; readonly reply: Reply }
   | { readonly do: 'forward'; readonly request: Request; readonly address: string; readonly term: number }
   | { readonly do: 'ready'; readonly read: Read; readonly error?: EngineError }
-  /** A tenant's database was opened for the first time: check its place in the log and bring it up to `upTo`. */
-  | { readonly do: 'catch-up'; readonly tenant: string; readonly store: Store; readonly upTo: Position }
+  /**
+   * A tenant's database was opened for the first time: check its place in the log and bring it up to `upTo`. `least`: what it is known to have
+   * reached in this run.
+   */
+  | { readonly do: 'catch-up'; readonly tenant: string; readonly store: Store; readonly upTo: Position; readonly least: Position }
   /** Somebody wrote at a digest that is not ours: find out who is wrong. */
   | { readonly do: 'suspect'; readonly tenant: string; readonly position: Position; readonly version: number; readonly digest: string }
   | { readonly do: 'moved' }

@@ -65,42 +65,65 @@ test.each<[what: string, path: (stage: Stage) => string]>([
   expect(error.message).toMatch(/data directory .* cannot be used: .*Give/)
 })
 
-describe('how far the log was read (shard.json)', () => {
-  test.each<[what: string, text: string | undefined]>([
-    ['deleted', undefined],
-    ['empty', ''],
-    ['not JSON', '{"place":'],
-    ['null', 'null'],
-    ['a number', '42'],
-    ['an object of something else', '{"hello":"world"}'],
-  ])('%s: read anew', async (_, text) => {
+describe('how far the log was read (progress.sqlite)', () => {
+  const remove = (file: string) => {
+    for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true })
+  }
+  test.each<[what: string, harm: (file: string) => void]>([
+    ['deleted', remove],
+    ['deleted, but for what stands beside it', file => rmSync(file)],
+    ['empty', file => writeFileSync(file, '')],
+    ['a text file', file => writeFileSync(file, 'Dear diary,\n'.repeat(1_000))],
+    ['cut off', file => truncateSync(file, 6_000)],
+    [
+      'of something else',
+      file => {
+        remove(file)
+        const db = new DatabaseSync(file)
+        db.exec('CREATE TABLE shard (hello TEXT)')
+        db.close()
+      },
+    ],
+    [
+      'a directory',
+      file => {
+        remove(file)
+        mkdirSync(file)
+      },
+    ],
+  ])('%s: read anew', async (_, harm) => {
     const { folder, digest, open } = await used()
-    const file = join(folder, 'shard.json')
+    const file = join(folder, 'progress.sqlite')
     expect(existsSync(file)).toBe(true)
-    if (text === undefined) rmSync(file)
-    else writeFileSync(file, text)
+    harm(file)
     const replica = await open()
     expect(await replica.digest()).toEqual(digest)
     expect(await replica.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 201 })
     expect(await replica.query('total', undefined, { tenant: 'red' })).toBe(7)
+    await replica.close()
+    expect((await (await open()).digest()).version).toBe(201)
   })
 
-  test.each<[what: string, change: (progress: { place: string; cursor: unknown; state: object; types: unknown }) => object]>([
-    ['no cursor', ({ cursor: _, ...rest }) => rest],
-    ['a cursor that is none', progress => ({ ...progress, cursor: '5' })],
-    ['an earlier cursor', progress => ({ ...progress, cursor: 2 })],
-    ['no state', ({ state: _, ...rest }) => rest],
+  test.each<[what: string, sql: string]>([
+    ['nothing of the shard', 'DELETE FROM shard'],
+    ['a cursor that is none', 'UPDATE shard SET cursor = -5'],
+    ['an earlier cursor', 'UPDATE shard SET cursor = 2'],
+    ['no state', "UPDATE shard SET state = 'null'"],
+    ['a state that is cut off', `UPDATE shard SET state = '{"log":'`],
     [
       'the state of something else',
-      progress => ({ ...progress, state: { ...progress.state, term: { number: 9, owner: 'nobody', address: null } } }),
+      `UPDATE shard SET state = json_set(state, '$.term', json('{"number":9,"owner":"nobody","address":null}'))`,
     ],
-    ['no types', ({ types: _, ...rest }) => rest],
-    ['another place', progress => ({ ...progress, place: 'elsewhere' })],
-  ])('with %s', async (_, change) => {
+    ['types that are none', "UPDATE shard SET types = '[5]'"],
+    ['another place', "UPDATE shard SET place = 'elsewhere'"],
+  ])('with %s', async (_, sql) => {
     const { folder, digest, open } = await used()
-    const file = join(folder, 'shard.json')
-    const { default: progress } = (await import(file, { with: { type: 'json' } })) as { default: Parameters<typeof change>[0] }
-    writeFileSync(file, JSON.stringify(change(progress)))
+    const db = new DatabaseSync(join(folder, 'progress.sqlite'))
+    expect(db.prepare('SELECT cursor, place, types FROM shard').all()).toEqual([
+      { cursor: expect.any(Number), place: expect.any(String), types: '["Paid"]' },
+    ])
+    db.exec(sql)
+    db.close()
     const replica = await open()
     expect(await replica.digest()).toEqual(digest)
     expect(await replica.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 201 })

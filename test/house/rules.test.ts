@@ -10,7 +10,7 @@ import { describe, expect, it } from 'vitest'
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..')
 
 /** The pure core. Everything may import it; it imports nothing of ours but itself, and of Node.js only what computes. */
-const core = ['errors', 'canonical', 'ids', 'record', 'window', 'accept']
+const core = ['errors', 'canonical', 'ids', 'partition', 'record', 'window', 'accept']
 const computes = ['node:crypto', 'node:buffer']
 
 /** An area is a root file of src and the folder of the same name. What it must not import, because that stands above it. */

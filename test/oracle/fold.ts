@@ -27,6 +27,7 @@ export const manifest = (over: Partial<Manifest> = {}): Manifest => ({
   time: 1,
   app: 'bank',
   partitions: 1,
+  partition: 0,
   rules: 1,
   window: 100,
   generation: 1,

@@ -3,6 +3,7 @@
  * maps, or anything kept from record to record. Slow on purpose; shares no code with `src/accept.ts`.
  */
 import { createHash } from 'node:crypto'
+import { murmur2 } from '@platformatic/kafka'
 import type { Verdict } from '../../src/accept.ts'
 import type { ControlRecord, DataRecord, Decision, Tags } from '../../src/record.ts'
 
@@ -16,6 +17,8 @@ interface Law {
   readonly release: string | null
   readonly forgetBefore: number
   readonly sealed: boolean
+  readonly partitions: number
+  readonly partition: number
 }
 
 interface Past {
@@ -24,6 +27,8 @@ interface Past {
   readonly verdicts: readonly Verdict[]
   readonly window: number
 }
+
+const homeOf = (tenant: string, partitions: number) => Number(BigInt.asUintN(31, BigInt(murmur2(tenant)))) % partitions
 
 const digestOf = (text: string) => createHash('sha256').update(text, 'utf8').digest('base64url')
 
@@ -35,8 +40,8 @@ export class Spec {
     const { law } = this
     if (!law) {
       if (record.kind !== 'manifest') return
-      const { log, rules, window } = record
-      this.law = { log, rules, window, term: 0, owner: null, release: null, forgetBefore: 0, sealed: false }
+      const { log, rules, window, partitions, partition } = record
+      this.law = { log, rules, window, partitions, partition, term: 0, owner: null, release: null, forgetBefore: 0, sealed: false }
     } else if (!law.sealed && record.log === law.log) this.law = amended(law, record)
   }
 
@@ -73,6 +78,7 @@ export class Spec {
     const all = (verdict: Verdict) => record.decisions.map(() => verdict)
     const { law } = this
     if (!law || law.sealed || record.log !== law.log) return all('foreign')
+    if (homeOf(record.tenant, law.partitions) !== law.partition) return all('foreign')
     if (record.rules !== law.rules) return all('deposed')
     if (record.term.number !== law.term || record.term.owner !== law.owner) return all('deposed')
     if (law.release !== null && record.release !== law.release) return all('deposed')

@@ -77,7 +77,7 @@ export class World {
     this.#strategies = strategies
     this.#freshHead = freshHead
     this.#write({
-      value: encodeControl({ kind: 'manifest', ...HEADER, app: 'shop', partitions: 1, rules: 1, window: 50, generation: 1 }),
+      value: encodeControl({ kind: 'manifest', ...HEADER, app: 'shop', partitions: 1, partition: 0, rules: 1, window: 50, generation: 1 }),
       tenant: null,
       time: EPOCH,
     })

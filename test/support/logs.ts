@@ -5,10 +5,25 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { App } from '../../src/app.ts'
+import { MemoryFile, MemoryLogs, type MemoryOptions } from '../../src/log/memory.ts'
+import { manifestValue } from '../../src/replica/manifest.ts'
 import { openReplica, type Replica, type ReplicaOptions } from '../../src/replica.ts'
 
-export const logKinds = ['memory', 'sqlite'] as const
+export const logKinds = ['memory', 'sqlite', 'shards', 'scanned'] as const
 export type LogKind = (typeof logKinds)[number]
+
+/** What a log of Kafka says of itself. */
+export const asKafka: MemoryOptions = { conditional: false, freshHead: false, selective: false, tails: true }
+
+/** The shards of a new log in memory, each with its manifest. */
+export function shardFiles(app: string, partitions: number): MemoryFile[] {
+  const log = randomUUID()
+  return Array.from({ length: partitions }, (_, partition) => {
+    const file = new MemoryFile()
+    file.write({ value: manifestValue({ log, app, partitions, partition }), tenant: null, time: Date.now() })
+    return file
+  })
+}
 
 export function temporaryFolder(): string {
   const path = mkdtempSync(join(tmpdir(), 'mainstem-test-'))
@@ -19,10 +34,17 @@ export function temporaryFolder(): string {
 /** A log that several replicas may open. */
 export class Stage {
   readonly folder: string = temporaryFolder()
+  /** Of one shard. */
   readonly log: string
+  readonly #shards: (() => MemoryLogs) | undefined
   #count = 0
 
+  /** @param kind `shards`: three, in memory; `scanned`: the same as a log that promises no more than Kafka does. */
   constructor(kind: LogKind) {
+    if (kind === 'shards' || kind === 'scanned') {
+      const files = shardFiles('shop', 3)
+      this.#shards = () => new MemoryLogs('test', files, kind === 'scanned' ? asKafka : {})
+    }
     this.log = kind === 'memory' ? `memory:${randomUUID()}` : `file:${join(this.folder, 'test.log')}`
   }
 
@@ -31,7 +53,8 @@ export class Stage {
     app: App<string, EI, EO, CI, CR, QI, QR>,
     options: Partial<ReplicaOptions> = {},
   ): Promise<Replica<EI, CI, CR, QI, QR>> {
-    const replica = await openReplica(app, { log: this.log, data: join(this.folder, `data-${++this.#count}`), ...options })
+    const log = this.#shards?.() ?? this.log
+    const replica = await openReplica(app, { log, data: join(this.folder, `data-${++this.#count}`), ...options })
     onTestFinished(() => replica.close())
     return replica
   }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { accept, control, emptyShard, enter, genesis, restore } from '../../src/accept.ts'
 import type { ControlRecord, DataRecord } from '../../src/record.ts'
+import { partitionOf } from '../../src/partition.ts'
 import { decision, encode, Fold, LOG, manifest, uuidAt } from '../oracle/fold.ts'
 
 let fold: Fold
@@ -31,10 +32,18 @@ describe('control records', () => {
   test('manifest: the first valid one wins', () => {
     fold = new Fold()
     expect(fold.take(encode(manifest({ generation: 0 })))).toBe('its field generation is not legal')
-    expect(fold.take(encode(manifest({ generation: 3, partitions: 4, rules: 2, window: 7 })))).toBe('ok')
+    expect(fold.take(encode(manifest({ generation: 3, partitions: 4, partition: 2, rules: 2, window: 7 })))).toBe('ok')
     expect(fold.take(encode(manifest({ generation: 4 })))).toBe('the log has its manifest already')
     expect(fold.take(encode(manifest({ log: 'log-2' })))).toBe('the log has its manifest already')
-    expect(fold.shard).toEqual({ ...emptyShard, log: LOG, app: 'bank', generation: 3, partitions: 4, rules: { number: 2, window: 7 } })
+    expect(fold.shard).toEqual({
+      ...emptyShard,
+      log: LOG,
+      app: 'bank',
+      generation: 3,
+      partitions: 4,
+      partition: 2,
+      rules: { number: 2, window: 7 },
+    })
   })
 
   test('of another log: no effect, whatever it is', () => {
@@ -112,6 +121,17 @@ describe('control records', () => {
 
 describe('rules 1 and 2: the record as a whole', () => {
   test('of another log: foreign', () => expect(fold.judge(fold.data([decision('a')], { log: 'log-2' }))).toEqual(['foreign']))
+
+  test('of a tenant that lives on another shard: foreign, also in a term of its own', () => {
+    const other = new Fold()
+    other.take(encode(manifest({ partitions: 10, partition: partitionOf('foobar', 10) })))
+    expect(other.judge(other.data([decision('a')], { tenant: 'foobar' }))).toEqual(['accepted'])
+    const lost = other.data([decision('b'), decision('c')], { tenant: 'abc', rules: 9 })
+    expect(other.judge(lost)).toEqual(['foreign', 'foreign'])
+    expect(other.tenant('abc').state.version).toBe(0)
+    // With one shard everybody is at home.
+    expect(fold.judge(fold.data([decision('a')], { tenant: 'abc' }))).toEqual(['accepted'])
+  })
 
   test('one verdict for each decision', () =>
     expect(fold.judge(fold.data([decision('a'), decision('b')], { rules: 2 }))).toEqual(['deposed', 'deposed']))

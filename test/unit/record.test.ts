@@ -59,6 +59,7 @@ const controls: ControlRecord[] = [
   { kind: 'rules', log: LOG, time: 0, number: 2, window: 0 },
   { kind: 'seal', log: LOG, time: 0 },
   { kind: 'barrier', log: LOG, time: 0, nonce: 'n' },
+  manifest({ partitions: 3, partition: 2 }),
 ]
 
 const envelopes: readonly LogRecord[] = [full, ...controls]
@@ -94,6 +95,11 @@ describe('encode and decode', () => {
     const json = encodeDecision({ ...full.decisions[2]!, events: [{ type: 'A', schema: 1, data: 0, tags: [] }], meta: {} })
     expect(json).not.toMatch(/tags|result|meta|details/)
     expect(json).toContain('"events":[{"type":"A","data":0}]')
+  })
+
+  test('the first shard is not told, and is understood', () => {
+    expect(encode(manifest({ partitions: 2 }))).not.toContain('"partition"')
+    expect(decode(encode(manifest({ partitions: 2, partition: 1 })))).toMatchObject({ partitions: 2, partition: 1 })
   })
 
   test('of a term only number and owner enter a data record', () => {
@@ -173,6 +179,10 @@ describe('decode refuses', () => {
           `its field ${path === 'owner' && value === null ? 'address' : path} is not legal`,
         )
       })
+
+  test.each([1, -1, 0.5, '0', null])('manifest: partition = %j of 1', partition =>
+    expect(reason(tampered(manifest(), 'partition', partition))).toBe('its field partition is not legal'),
+  )
 
   test('the reason tells the field', () => {
     expect(reason(tampered(full, 'decisions.0.events.1.type', ''))).toBe('its field decisions[0].events[1].type is not legal')

@@ -1,0 +1,61 @@
+/** A tenant's database as it was: replayed into a database of its own, read, and thrown away. */
+import { type App, definitionOf } from '../app.ts'
+import { openStore } from '../database/sqlite.ts'
+import type { Store } from '../database.ts'
+import { ask } from '../decide.ts'
+import { EngineError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Past } from '../replica.ts'
+import { discardDatabase } from './data.ts'
+import { type ReplayProgress, replay, type Until } from './replay.ts'
+
+/** The caller closes it. */
+export async function openPast(
+  app: App,
+  log: Log,
+  tenant: string,
+  until: Until,
+  path: string,
+  onProgress?: (progress: ReplayProgress) => void,
+): Promise<Past> {
+  const store = openStore(definitionOf(app).database, path, { mode: 'write' })
+  const close = async () => {
+    store.close()
+    if (path !== ':memory:') discardDatabase(path)
+  }
+  try {
+    const { version, time, digest } = await replay(app, log, tenant, store, until, onProgress)
+    return {
+      version,
+      digest,
+      at: new Date(time),
+      path,
+      query: (name: string, input?: unknown) => ask(app, name, input, store.queries, version) as never,
+      sql: (text, ...parameters) => runSql(store, text, parameters),
+      close,
+      [Symbol.asyncDispose]: close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+export function untilOf(when: number | Date): Until {
+  if (when instanceof Date) {
+    if (Number.isNaN(when.getTime())) throw new EngineError('invalid-option', 'the date is not valid')
+    return { time: when.getTime() }
+  }
+  if (!Number.isSafeInteger(when) || when < 0) throw new EngineError('invalid-option', `a version is a whole number from 0, not ${when}`)
+  return { version: when }
+}
+
+/** SQL of a caller, on the connection that cannot write. */
+export function runSql(store: Store, text: string, parameters: readonly unknown[]): Record<string, unknown>[] {
+  try {
+    return (store.queries as { all(sql: string, ...p: unknown[]): Record<string, unknown>[] }).all(text, ...parameters)
+  } catch (cause) {
+    if (cause instanceof EngineError) throw cause
+    throw new EngineError('query-failed', `${(cause as Error).message}: ${text}`, { cause })
+  }
+}
