@@ -7,6 +7,7 @@ import { type App, type Args, isApp, type Outcome, revision } from './app.ts'
 import { type StrategyName, strategyOf } from './consistency.ts'
 import { ask } from './decide.ts'
 import { EngineError } from './errors.ts'
+import type { Fencing } from './log/kafka/producer.ts'
 import { oneShard, openLogs } from './log/open.ts'
 import type { Log, Logs, Position } from './log.ts'
 import { partitionOf } from './partition.ts'
@@ -23,12 +24,14 @@ import type { ReplayProgress } from './replica/replay.ts'
 import { BEAT, type Member } from './roster.ts'
 
 export interface ReplicaOptions {
-  /** 'file:PATH' (shared by the processes of one machine), or 'memory:' / 'memory:NAME' (gone with the process). */
+  /** 'file:PATH' (shared by the processes of one machine), 'kafka://HOST:PORT/TOPIC', or 'memory:' / 'memory:NAME' (gone with the process). */
   readonly log: string | Log | Logs
   /** A directory for this replica's databases; belongs to one replica. May be left out with a log in memory. */
   readonly data?: string
-  /** Default: optimistic. */
+  /** Default: leader on Kafka, else optimistic. */
   readonly strategy?: StrategyName
+  /** Strategy leader on Kafka: how the one before is kept out. Default: epoch. */
+  readonly fencing?: Fencing
   /** What `execute` waits at most, ms. Default 10,000. */
   readonly timeout?: number
   /** Identity of the running code, beside the revision. Default: MAINSTEM_RELEASE, or ''. */
@@ -179,8 +182,9 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
   if (!isApp(app))
     throw new EngineError('invalid-app', 'the first argument of openReplica is an app: what app(...) or model(...).app(...) made')
   checkOptions(options)
-  const { log } = options
-  const logs = typeof log === 'string' ? await openLogs(log) : 'shards' in log ? log : oneShard(log)
+  const { log, fencing } = options
+  const kafka = { app: app.name, ...(fencing === undefined ? {} : { fencing }) }
+  const logs = typeof log === 'string' ? await openLogs(log, kafka) : 'shards' in log ? log : oneShard(log)
   let data: DataDirectory | undefined
   try {
     data = options.data === undefined ? undefined : new DataDirectory(options.data, app.name, revision(app))
@@ -202,6 +206,7 @@ class Router {
   readonly #me = randomUUID()
   readonly #neighbours = new Neighbours()
   readonly #engines: readonly Engine[]
+  readonly #strategy: StrategyName
   readonly #timers: NodeJS.Timeout[] = []
   readonly #notices: string[] = []
   #server: LinkServer | undefined
@@ -214,12 +219,9 @@ class Router {
     this.#options = options
     this.#logs = logs
     this.#data = data
-    const {
-      strategy = 'optimistic',
-      timeout = 10_000,
-      maxRecordBytes = MAX_RECORD_BYTES,
-      release = process.env.MAINSTEM_RELEASE ?? '',
-    } = options
+    const { timeout = 10_000, maxRecordBytes = MAX_RECORD_BYTES, release = process.env.MAINSTEM_RELEASE ?? '' } = options
+    const strategy = options.strategy ?? (logs.spans === 'network' ? 'leader' : 'optimistic')
+    this.#strategy = strategy
     const { length } = logs.shards
     const around: Surroundings = {
       app,
@@ -250,7 +252,8 @@ class Router {
   // --- Start and end --------------------------------------------------------------------------------------------------
 
   async #start(): Promise<void> {
-    const { strategy = 'optimistic', signal = new AbortController().signal, onProgress } = this.#options
+    const { signal = new AbortController().signal, onProgress } = this.#options
+    const strategy = this.#strategy
     for (const { conditional, description } of this.#logs.shards) {
       if (!strategyOf[strategy].conditional || conditional) continue
       throw new EngineError('invalid-option', `the log ${description} has no conditional append; the strategy optimistic needs it`)
@@ -442,7 +445,7 @@ class Router {
   }
 
   async status(): Promise<Status> {
-    const strategy = this.#options.strategy ?? 'optimistic'
+    const strategy = this.#strategy
     const tenants: Record<string, TenantStatus> = {}
     for (const { shard } of this.#engines) {
       for (const { name, version, status, error } of shard.tenants()) {

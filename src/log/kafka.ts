@@ -26,7 +26,7 @@ const MAX_BATCH_BYTES = 950_000
 
 export class KafkaLogs implements Logs {
   readonly description: string
-  readonly spans = 'network'
+  readonly spans = 'network' as const
   readonly shards: readonly Log[]
   readonly roster: Roster
   readonly #client: KafkaClient

@@ -2,14 +2,16 @@
 import { EngineError } from '../errors.ts'
 import type { Log, Logs } from '../log.ts'
 import { FileRoster, MemoryRoster, type Roster } from '../roster.ts'
+import type { KafkaOptions } from './kafka.ts'
 import { MemoryFile, MemoryLog } from './memory.ts'
 import { SqliteLog } from './sqlite.ts'
 
 const shared = new Map<string, MemoryFile>()
 
-/** Whatever kind it is. @throws EngineError invalid-option, log-unusable */
-export async function openLogs(setting: string): Promise<Logs> {
+/** Whatever kind it is. @throws EngineError invalid-option, log-* */
+export async function openLogs(setting: string, options: KafkaOptions = {}): Promise<Logs> {
   // A kind that needs a library of its own is imported here, when it is first asked for.
+  if (isKafka(setting)) return (await import('./kafka.ts')).KafkaLogs.open(setting, options)
   const path = logPath(setting)
   const log = openLog(setting)
   return path === undefined ? oneShard(log) : oneShard(log, new FileRoster(`${path}.roster`), 'machine')
@@ -36,9 +38,11 @@ export function openLog(setting: string): Log {
   }
   throw new EngineError(
     'invalid-option',
-    `no log can be opened from ${JSON.stringify(setting)}. Say file:PATH, or memory: for one that is gone with the process`,
+    `no log can be opened from ${JSON.stringify(setting)}. Say file:PATH, kafka://HOST:PORT/TOPIC, or memory: for one that is gone with the process`,
   )
 }
+
+export const isKafka = (setting: string): boolean => split(setting)[0] === 'kafka'
 
 /** The path of an embedded log, undefined for other kinds. */
 export function logPath(setting: string): string | undefined {

@@ -29,6 +29,9 @@ const RIVALRY = 1_000
 /** What a leader says that is none any more, or not for long. */
 const passing: ReadonlySet<string> = new Set(['not-leader', 'closed', 'log-failed'])
 
+/** What a read says of a log that cannot be followed any more. */
+const GONE: ReadonlySet<string> = new Set(['log-behind', 'log-other'])
+
 /** What the shards of a replica share. */
 export interface Surroundings {
   readonly app: App
@@ -231,7 +234,9 @@ export class Engine {
         const chunk = await this.log.read(() => this.#shard.cursor, { wait: true, signal })
         if (!signal.aborted && chunk.reached > this.#shard.cursor) this.#take(chunk)
       } catch (error) {
-        await this.#unreadable(error)
+        // It is another log now, or lacks what was read of it: there is nothing to wait for.
+        if (!(error instanceof EngineError && GONE.has(error.code))) await this.#unreadable(error)
+        else return this.#feed({ type: 'lost', error })
       }
     }
   }
@@ -398,11 +403,11 @@ export class Engine {
     await new Promise(resolve => setTimeout(resolve, 250))
   }
 
-  async #append({ append, records, after }: Extract<Output, { do: 'append' }>): Promise<void> {
+  async #append({ append, records, after, fence }: Extract<Output, { do: 'append' }>): Promise<void> {
     const controller = new AbortController()
     this.#appending.set(append, controller)
     const answers = await this.log
-      .append(records, { signal: controller.signal, ...(after === undefined ? {} : { after }) })
+      .append(records, { signal: controller.signal, ...(after === undefined ? {} : { after }), ...(fence === undefined ? {} : { fence }) })
       .catch((cause: unknown) => records.map(() => ({ status: 'unknown' as const, cause })))
     this.#appending.delete(append)
     this.#feed({ type: 'appended', append, answers })

@@ -92,14 +92,20 @@ async function firstManifest(log: Log, app: string, check: (state: ShardState) =
     const state = check(await manifestOf(log, signal, known))
     if (state.log !== null) return state
     const value = manifestValue({ log: randomUUID(), app, partitions: 1, partition: 0 })
-    const [answer] = await log.append([{ value, tenant: null, time: Date.now() }], log.conditional ? { after: await log.head() } : {})
+    // Of two that are written the first counts; the condition spares the second where it costs nothing.
+    const after = log.conditional && log.freshHead ? { after: await log.head() } : {}
+    const [answer] = await log.append([{ value, tenant: null, time: Date.now(), kinds: ['manifest'] }], { ...after, signal })
     if (answer?.status === 'written') known = answer.position
-    if (answer?.status !== 'not-written' || !answer.fatal) continue
+    if (answer?.status !== 'not-written') continue
+    signal.throwIfAborted()
+    if (!answer.fatal && !isDenied(answer.cause)) continue
     throw answer.cause instanceof EngineError
       ? answer.cause
       : new EngineError('log-failed', 'the log cannot be written', { cause: answer.cause })
   }
 }
+
+const isDenied = (cause: unknown): boolean => cause instanceof EngineError && cause.code === 'log-denied'
 
 /** A manifest as a new log gets it. */
 export function manifestValue(of: {

@@ -11,6 +11,7 @@ export const OPEN_KEYS: ReadonlySet<string> = new Set([
   'log',
   'data',
   'strategy',
+  'fencing',
   'timeout',
   'release',
   'maxRecordBytes',
