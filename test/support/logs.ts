@@ -8,9 +8,9 @@ import type { App } from '../../src/app.ts'
 import { MemoryFile, MemoryLogs, type MemoryOptions } from '../../src/log/memory.ts'
 import { manifestValue } from '../../src/replica/manifest.ts'
 import { openReplica, type Replica, type ReplicaOptions } from '../../src/replica.ts'
+import { makeLog, newUrl } from './kafka.ts'
 
-export const logKinds = ['memory', 'sqlite', 'shards', 'scanned'] as const
-export type LogKind = (typeof logKinds)[number]
+export type LogKind = 'memory' | 'sqlite' | 'shards' | 'scanned' | 'kafka' | 'kafka-shards'
 
 /** What a log of Kafka says of itself. */
 export const asKafka: MemoryOptions = { conditional: false, freshHead: false, selective: false, tails: true }
@@ -37,15 +37,21 @@ export class Stage {
   /** Of one shard. */
   readonly log: string
   readonly #shards: (() => MemoryLogs) | undefined
+  #ready: (() => Promise<void>) | undefined
   #count = 0
 
-  /** @param kind `shards`: three, in memory; `scanned`: the same as a log that promises no more than Kafka does. */
+  /** @param kind `shards`: three, in memory; `scanned`: the same as a log that promises no more than Kafka does; `kafka-shards`: three, there. */
   constructor(kind: LogKind) {
     if (kind === 'shards' || kind === 'scanned') {
       const files = shardFiles('shop', 3)
       this.#shards = () => new MemoryLogs('test', files, kind === 'scanned' ? asKafka : {})
     }
-    this.log = kind === 'memory' ? `memory:${randomUUID()}` : `file:${join(this.folder, 'test.log')}`
+    if (kind === 'kafka' || kind === 'kafka-shards') {
+      this.log = newUrl()
+      const made = makeLog(this.log, 'shop', kind === 'kafka' ? 1 : 3)
+      made.catch(() => {})
+      this.#ready = () => made
+    } else this.log = kind === 'memory' ? `memory:${randomUUID()}` : `file:${join(this.folder, 'test.log')}`
   }
 
   /** A replica with a data directory of its own, or the one given. */
@@ -53,6 +59,7 @@ export class Stage {
     app: App<string, EI, EO, CI, CR, QI, QR>,
     options: Partial<ReplicaOptions> = {},
   ): Promise<Replica<EI, CI, CR, QI, QR>> {
+    await this.#ready?.()
     const log = this.#shards?.() ?? this.log
     const replica = await openReplica(app, { log, data: join(this.folder, `data-${++this.#count}`), ...options })
     onTestFinished(() => replica.close())

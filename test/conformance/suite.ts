@@ -1,0 +1,288 @@
+/** What a replica promises, over any log and any strategy: run by the files beside it. */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import type { StrategyName } from '../../src/consistency.ts'
+import { EngineError } from '../../src/errors.ts'
+import type { Fencing } from '../../src/log/kafka/producer.ts'
+import type { LoggedEvent } from '../../src/replica.ts'
+import { type LogKind, Stage, seeded } from '../support/logs.ts'
+import shop from '../support/shop.ts'
+
+async function failure(promise: Promise<unknown>): Promise<EngineError> {
+  const error = await promise.then(
+    value => expect.unreachable(`expected an error, got ${JSON.stringify(value)}`),
+    (cause: unknown) => cause,
+  )
+  expect(error).toBeInstanceOf(EngineError)
+  return error as EngineError
+}
+
+async function take<T>(from: AsyncIterable<T>, count: number): Promise<T[]> {
+  const taken: T[] = []
+  for await (const item of from) if (taken.push(item) === count) break
+  return taken
+}
+
+export interface Way {
+  readonly log: LogKind
+  readonly strategy: StrategyName
+  readonly fencing?: Fencing
+}
+
+export const conformance = (ways: readonly Way[]): void => {
+  for (const way of ways) describe(nameOf(way), () => suite(way))
+}
+
+const nameOf = ({ log, strategy, fencing }: Way): string => `${strategy}${fencing ? `/${fencing}` : ''} on ${log}`
+
+function suite({ log, ...how }: Way): void {
+  test('accepts, rejects, answers', async () => {
+    const replica = await new Stage(log).open(shop, how)
+    const paid = await replica.execute('pay', { account: 'ann', cents: 100 })
+    expect(paid).toEqual({
+      status: 'accepted',
+      version: 1,
+      token: 'default@1',
+      events: [{ type: 'Paid', data: { account: 'ann', cents: 100 } }],
+      result: undefined,
+      duplicate: false,
+    })
+    expect(await replica.execute('take', { account: 'ann', cents: 30 })).toMatchObject({
+      status: 'accepted',
+      version: 2,
+      result: { left: 70 },
+    })
+    expect(await replica.execute('take', { account: 'ann', cents: 71 })).toMatchObject({
+      status: 'rejected',
+      code: 'too-little',
+      details: { has: 70 },
+      token: 'default@2',
+      duplicate: false,
+    })
+    expect(await replica.execute('nothing')).toMatchObject({ status: 'accepted', version: 2, events: [], result: 'nothing' })
+    expect(await replica.query('balance', { account: 'ann' })).toBe(70)
+    expect(await replica.query('balance', { account: 'ann' }, { read: 'linearizable' })).toBe(70)
+  })
+
+  test('a repeated id hears the first answer, and another input an error that names the first', async () => {
+    const stage = new Stage(log)
+    const replica = await stage.open(shop, how)
+    const first = await replica.execute('pay', { account: 'ann', cents: 100 }, { id: 'one' })
+    expect(await replica.execute('pay', { account: 'ann', cents: 100 }, { id: 'one' })).toEqual({ ...first, duplicate: true })
+    const no = await replica.execute('take', { account: 'ann', cents: 500 }, { id: 'two' })
+    expect(no).toMatchObject({ status: 'rejected', duplicate: false })
+    await replica.execute('pay', { account: 'ann', cents: 900 })
+    expect(await replica.execute('take', { account: 'ann', cents: 500 }, { id: 'two' })).toEqual({ ...no, duplicate: true })
+    expect(await failure(replica.execute('pay', { account: 'ann', cents: 1 }, { id: 'one' }))).toMatchObject({
+      code: 'id-reused',
+      retry: 'no',
+      id: 'one',
+      message: expect.stringMatching(/pay, accepted at version 1/),
+    })
+    // The same id twice in one batch, and on another replica.
+    const [a, b] = await Promise.all([
+      replica.execute('pay', { account: 'bob', cents: 5 }, { id: 'three' }),
+      replica.execute('pay', { account: 'bob', cents: 5 }, { id: 'three' }),
+    ])
+    expect(new Set([a, b].map(answer => answer.status === 'accepted' && answer.duplicate))).toEqual(new Set([false, true]))
+    const other = await stage.open(shop, how)
+    expect(await other.execute('pay', { account: 'ann', cents: 100 }, { id: 'one' })).toEqual({ ...first, duplicate: true })
+    expect(await other.query('balance', { account: 'bob' }, { read: 'linearizable' })).toBe(5)
+  })
+
+  test('several replicas, contended: nothing below zero, equal digests, every answer stands in the log once', async () => {
+    const seed = 4711
+    const random = seeded(seed)
+    const stage = new Stage(log)
+    const replicas = [await stage.open(shop, how), await stage.open(shop, how), await stage.open(shop, how)]
+    const accounts = ['ann', 'bob', 'cid']
+    for (const account of accounts) await replicas[0]!.execute('pay', { account, cents: 100 })
+    const answers = await Promise.all(
+      Array.from({ length: 150 }, async (_, n) => {
+        const replica = replicas[n % 3]!
+        const account = accounts[Math.floor(random() * 3)]!
+        const cents = 1 + Math.floor(random() * 20)
+        const id = `command-${n}`
+        const answer =
+          n % 5 === 0
+            ? await replica.execute('takeIfRich', { account, cents, total: 50 }, { id, timeout: 30_000 })
+            : await replica.execute('take', { account, cents }, { id, timeout: 30_000 })
+        return { id, answer }
+      }),
+    )
+    const accepted = answers.filter(({ answer }) => answer.status === 'accepted').map(({ id }) => id)
+    expect(accepted.length, `seed ${seed}`).toBeGreaterThan(10)
+    expect(accepted.length, `seed ${seed}`).toBeLessThan(150)
+    await replicas[0]!.query('total', undefined, { read: 'linearizable' })
+    const { version } = await replicas[0]!.digest()
+    const logged = await take(replicas[0]!.events({ from: 1 }), version)
+    const ids = logged.map(({ id }) => id).filter(id => id.startsWith('command-'))
+    expect(new Set(ids).size).toBe(ids.length)
+    expect([...ids].sort()).toEqual([...accepted].sort())
+    const digests = []
+    for (const replica of replicas) {
+      await replica.query('total', undefined, { read: 'linearizable' })
+      digests.push(await replica.digest())
+      expect(await replica.sql('SELECT id FROM account WHERE cents < 0')).toEqual([])
+      expect(await replica.sql('SELECT sum(cents) AS sum FROM entry')).toEqual(await replica.sql('SELECT sum(cents) AS sum FROM account'))
+    }
+    expect(new Set(digests.map(({ digest }) => digest)).size).toBe(1)
+    // What won is what each client was told: balances follow from the answers alone.
+    const taken = answers.reduce((sum, { answer }) => {
+      if (answer.status !== 'accepted') return sum
+      return sum + answer.events.reduce((all, event) => all + event.data.cents, 0)
+    }, 0)
+    expect(await replicas[1]!.query('total')).toBe(300 - taken)
+  })
+
+  test('a token reads its own write on any replica; linearizable sees what was acknowledged', async () => {
+    const stage = new Stage(log)
+    const one = await stage.open(shop, how)
+    const two = await stage.open(shop, how)
+    for (let n = 1; n <= 20; n++) {
+      const answer = await one.execute('pay', { account: 'ann', cents: 1 })
+      if (n % 2) expect(await two.query('total', undefined, { read: { atLeast: answer.token } })).toBe(n)
+      else expect(await two.query('total', undefined, { read: 'linearizable' })).toBe(n)
+    }
+    expect(await failure(two.query('total', undefined, { read: { atLeast: 'rubbish' } }))).toMatchObject({ code: 'invalid-token' })
+    expect(await failure(two.query('total', undefined, { read: { atLeast: 'other@1' } }))).toMatchObject({ code: 'invalid-token' })
+    expect(await failure(two.query('total', undefined, { read: { atLeast: 'default@999' }, timeout: 60 }))).toMatchObject({
+      code: 'not-ready',
+    })
+  })
+
+  test('who executed reads its own write, on the leader or not', async () => {
+    const stage = new Stage(log)
+    const replicas = [await stage.open(shop, how), await stage.open(shop, how)]
+    for (let n = 1; n <= 10; n++) {
+      const replica = replicas[n % 2]!
+      await replica.execute('pay', { account: 'ann', cents: 1 })
+      expect(await replica.query('total')).toBe(n)
+    }
+  })
+
+  test('events: from the start, then live, in order', async () => {
+    const stage = new Stage(log)
+    const one = await stage.open(shop, how)
+    const two = await stage.open(shop, how)
+    await Promise.all(Array.from({ length: 10 }, () => one.execute('pay', { account: 'ann', cents: 1 })))
+    const stop = new AbortController()
+    const seen: LoggedEvent[] = []
+    const reader = (async () => {
+      for await (const event of two.events({ from: 3, signal: stop.signal })) {
+        seen.push(event)
+        if (event.version === 20) stop.abort()
+      }
+    })()
+    await Promise.all(Array.from({ length: 10 }, () => one.execute('pay', { account: 'bob', cents: 2 })))
+    await reader
+    expect(seen.map(({ version }) => version)).toEqual(Array.from({ length: 18 }, (_, n) => n + 3))
+    expect(seen[17]).toMatchObject({ tenant: 'default', type: 'Paid', data: { account: 'bob', cents: 2 }, command: 'pay' })
+  })
+
+  test('tenants are apart', async () => {
+    const stage = new Stage(log)
+    const one = await stage.open(shop, how)
+    const two = await stage.open(shop, how)
+    const answers = await Promise.all(
+      ['a', 'b', 'c'].flatMap(tenant =>
+        Array.from({ length: 5 }, (_, n) => (n % 2 ? one : two).execute('pay', { account: 'ann', cents: 1 }, { tenant, id: `same-${n}` })),
+      ),
+    )
+    expect(answers.every(({ status }) => status === 'accepted')).toBe(true)
+    for (const tenant of ['a', 'b', 'c']) expect(await two.query('total', undefined, { tenant, read: 'linearizable' })).toBe(5)
+    expect(await two.query('total', undefined, { tenant: 'd' })).toBe(0)
+    expect(await failure(one.execute('nothing', undefined, { tenant: '../x' }))).toMatchObject({ code: 'invalid-tenant' })
+  })
+
+  test('opened again, and replayed from nothing: the same database', async () => {
+    const stage = new Stage(log)
+    const data = join(stage.folder, 'mine')
+    const first = await stage.open(shop, { ...how, data })
+    const watcher = await stage.open(shop, how)
+    for (let n = 0; n < 20; n++) await first.execute('pay', { account: `a${n % 3}`, cents: n + 1 })
+    const entries = await first.query('entries')
+    const digest = await first.digest()
+    await first.close()
+    const again = await stage.open(shop, { ...how, data })
+    expect(await again.digest()).toEqual(digest)
+    expect(await again.query('entries')).toEqual(entries)
+    expect(await again.execute('pay', { account: 'z', cents: 1 })).toMatchObject({ version: 21 })
+    await again.close()
+    rmSync(data, { recursive: true })
+    const anew = await stage.open(shop, { ...how, data })
+    expect((await anew.query('entries')).slice(0, 20)).toEqual(entries)
+    expect(await anew.digest()).toEqual(await again.digest().catch(() => watcher.digest()))
+  })
+
+  test('the past: as of a version, inside a batch, and as of a moment', async () => {
+    const replica = await new Stage(log).open(shop, how)
+    await Promise.all(Array.from({ length: 10 }, (_, n) => replica.execute('pay', { account: 'ann', cents: n + 1 })))
+    const between = new Date()
+    await new Promise(resolve => setTimeout(resolve, 5))
+    await replica.execute('pay', { account: 'ann', cents: 1_000 })
+    for (const version of [0, 1, 4, 10, 11]) {
+      await using past = await replica.at(version)
+      expect(past.version).toBe(version)
+      const entries = await replica.query('entries')
+      expect(past.query('entries')).toEqual(entries.slice(0, version))
+    }
+    await using then = await replica.at(between)
+    expect(then.version).toBe(10)
+    expect(then.query('total')).toBe(55)
+    expect(await failure(replica.at(12))).toMatchObject({ code: 'no-such-version' })
+  })
+
+  test('a projection or decide that throws harms its own command only', async () => {
+    const replica = await new Stage(log).open(shop, how)
+    const answers = await Promise.allSettled([
+      replica.execute('pay', { account: 'ann', cents: 1 }),
+      replica.execute('breakProjection', { how: 'bang' }),
+      replica.execute('pay', { account: 'ann', cents: 2 }),
+      replica.execute('breakDecide', { how: 'boom' }),
+      replica.execute('breakProjection', { how: 'bang again' }),
+      replica.execute('pay', { account: 'ann', cents: 4 }),
+    ])
+    expect(answers.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled', 'rejected', 'rejected', 'fulfilled'])
+    expect(answers.flatMap(answer => (answer.status === 'rejected' ? [(answer.reason as EngineError).code] : []))).toEqual([
+      'projection-failed',
+      'decide-failed',
+      'projection-failed',
+    ])
+    expect(await replica.query('total')).toBe(7)
+    expect(await replica.sql("SELECT * FROM account WHERE id = 'half'")).toEqual([])
+  })
+
+  test('misuse is told before anything happens', async () => {
+    const replica = await new Stage(log).open(shop, { ...how, maxRecordBytes: 8_192 })
+    const loose = replica as unknown as { execute(...args: unknown[]): Promise<unknown>; query(...args: unknown[]): Promise<unknown> }
+    expect(await failure(loose.execute('pey', {}))).toMatchObject({ code: 'unknown-command', message: expect.stringContaining('pay') })
+    expect(await failure(loose.query('totl'))).toMatchObject({ code: 'unknown-query' })
+    expect(await failure(loose.execute('pay', { account: 1, cents: -5 }))).toMatchObject({
+      code: 'invalid-input',
+      message: expect.stringMatching(/account[\s\S]*cents/),
+    })
+    expect(await failure(replica.execute('pay', { account: 'a', cents: 1 }, { id: 'with space' }))).toMatchObject({ code: 'invalid-id' })
+    expect(await failure(replica.execute('big', { size: 10_000 }))).toMatchObject({ code: 'record-too-large' })
+    expect(await failure(replica.execute('pay', { account: 'a', cents: 1 }, { signal: AbortSignal.abort() }))).toMatchObject({
+      code: 'aborted',
+    })
+    expect((await replica.digest()).version).toBe(0)
+    // Many that fit one by one, but not into one record.
+    const many = await Promise.all(Array.from({ length: 60 }, () => replica.execute('pay', { account: 'y'.repeat(250), cents: 1 })))
+    expect(many.every(({ status }) => status === 'accepted')).toBe(true)
+  })
+
+  test('closing finishes what is on its way and refuses the rest', async () => {
+    const stage = new Stage(log)
+    const replica = await stage.open(shop, how)
+    const running = Array.from({ length: 20 }, () => replica.execute('pay', { account: 'ann', cents: 1 }))
+    const closed = replica.close()
+    expect(await failure(replica.execute('pay', { account: 'ann', cents: 1 }))).toMatchObject({ code: 'closed' })
+    expect((await Promise.all(running)).every(({ status }) => status === 'accepted')).toBe(true)
+    await closed
+    const next = await stage.open(shop, how)
+    expect(await next.query('total', undefined, { read: 'linearizable' })).toBe(20)
+  })
+}
