@@ -27,6 +27,8 @@ const TRANSACTION_TIMEOUT = 10_000
 /** Between attempts to read when nobody answers, ms; doubles up to the second one. */
 const RETRY = 20
 const RETRY_MOST = 500
+/** How often a reader looks that waits beside the one that waits at the broker, ms. */
+const ASIDE = 20
 /** How long a read that does not wait tries to reach a broker, ms. */
 const PATIENCE = 10_000
 /** How long the look at a gap may take, ms: meanwhile the transaction is open, and nobody reads past it. */
@@ -81,7 +83,7 @@ export class PartitionLog implements Log {
   /** How far a committed read has come. */
   #passed: Position = 0
   /** A waiting read is on its way: it tells what passes. */
-  #tailing = 0
+  #tailing = false
   /** Leader epoch of the last batch that was read in turn, and where it ended: a leader with another past says so. */
   #lineage: { readonly epoch: number; readonly reached: Position } | undefined
 
@@ -102,13 +104,12 @@ export class PartitionLog implements Log {
       const after = typeof from === 'number' ? from : from()
       const nothing = { records: [], reached: after }
       if (signal?.aborted || this.#closing.signal.aborted || after >= upTo) return nothing
-      if (wait) this.#tailing++
-      const fetched = await aborted(this.#fetch(after, wait ? 'tail' : 'read', wait ? LONG_POLL : 0, signal), signal).finally(() => {
-        if (wait) this.#tailing--
-      })
+      const fetched = await aborted(wait && !this.#tailing ? this.#tail(after, signal) : this.#fetch(after, 'read', 0, signal), signal)
       if (!fetched) return nothing
       if (fetched.reached <= after) {
         if (!wait) return nothing
+        // Whoever waits at the broker is told first.
+        if (this.#tailing) await nap(ASIDE, this.#closing.signal)
         continue
       }
       const records: Stored[] = []
@@ -128,6 +129,16 @@ export class PartitionLog implements Log {
       // Positions are offsets + 1: the end offset is the position of the last entry.
       if (reply.error === 'NONE') return reply.offset
       await this.#again(reply.error, tries, until)
+    }
+  }
+
+  /** Waits at the broker: one at a time, for a fetch that waits holds up its connection. */
+  async #tail(after: Position, signal: AbortSignal | undefined): Promise<Fetched | undefined> {
+    this.#tailing = true
+    try {
+      return await this.#fetch(after, 'tail', LONG_POLL, signal)
+    } finally {
+      this.#tailing = false
     }
   }
 
@@ -297,7 +308,7 @@ export class PartitionLog implements Log {
   async #passByItself(position: Position): Promise<void> {
     try {
       while (this.#passed < position && !this.#closing.signal.aborted) {
-        if (this.#tailing > 0) await nap(20, this.#closing.signal)
+        if (this.#tailing) await nap(ASIDE, this.#closing.signal)
         else await this.#fetch(Math.max(this.#passed, position - 1), 'gap', LONG_POLL)
       }
     } catch {
