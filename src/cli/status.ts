@@ -37,11 +37,13 @@ function describe(running: boolean, status: Status): string {
       ['replica', running ? `running as ${role} (${strategy}), ${incarnation}` : 'not running; this is what stands in its databases now'],
       [
         'leader',
-        term.owner === null
-          ? term.number === 0
-            ? undefined
-            : `none since term ${term.number}`
-          : `${term.owner} in term ${term.number}, at ${term.address}`,
+        status.shards
+          ? undefined
+          : term.owner === null
+            ? term.number === 0
+              ? undefined
+              : `none since term ${term.number}`
+            : `${term.owner} in term ${term.number}, at ${term.address}`,
       ],
       ['position', `${position}`],
       [
@@ -60,6 +62,20 @@ function describe(running: boolean, status: Status): string {
     ...(error ? { error } : {}),
   }))
   if (tenants.length > 0) parts.push(table(tenants))
+  if (status.shards) {
+    parts.push(
+      table(
+        status.shards.map(({ partition, role, term, position, sealed, failure }) => ({
+          shard: partition,
+          role,
+          leader: term.owner ?? 'none',
+          position,
+          ...(sealed ? { sealed } : {}),
+          ...(failure === null ? {} : { failure }),
+        })),
+      ),
+    )
+  }
   if (members.length > 0) {
     parts.push(
       table(
