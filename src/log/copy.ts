@@ -217,7 +217,8 @@ class Source {
 
   /** What stands there now, compared with all that stands in the target: what does not fit is told before anything is sealed. */
   async *copy(): AsyncGenerator<void> {
-    for (let more = true; more && (this.comparing || !(await this.near())); ) {
+    const end = await this.#log.head()
+    for (let more = true; more && (this.position < end || !(await this.near())); ) {
       const { position } = this
       await this.#step()
       more = this.position > position
@@ -232,7 +233,7 @@ class Source {
   async *seal(): AsyncGenerator<void> {
     for (let tries = 0; ; tries++) {
       // A seal of a former call is found before another one is written.
-      yield* this.#drain(0)
+      yield* this.#drain(await this.#log.head())
       if (this.sealedAt !== undefined) return
       if (tries === TRIES) throw new EngineError('log-failed', `${this.#log.description} could not be sealed; the same call again goes on`)
       const time = Date.now()
@@ -245,17 +246,16 @@ class Source {
     }
   }
 
-  /** @param known something certainly stands there; undefined: it may */
+  /** Up to the seal, or as far as something certainly stands there. @param known undefined: the seal may stand somewhere */
   async *#drain(known: Position | undefined): AsyncGenerator<void> {
-    const fresh = this.#log.freshHead
     const until = performance.now() + (known === undefined ? (this.#options.patience ?? PATIENCE) : SIGHT)
-    while (this.sealedAt === undefined) {
+    while (this.sealedAt === undefined && (known === undefined || this.position < known)) {
       const { position } = this
-      const waits = !fresh && (known === undefined || position < known)
-      await this.#step(waits ? Math.max(1, until - performance.now()) : 0)
+      const left = until - performance.now()
+      await this.#step(this.#log.freshHead ? 0 : left)
       yield
-      if (this.position > position) continue
-      if (!waits || performance.now() >= until) return
+      // Others go on writing.
+      if (left <= 0 || (this.position === position && this.#log.freshHead)) return
     }
   }
 
