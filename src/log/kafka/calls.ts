@@ -719,9 +719,7 @@ export function listTransactions(
 }
 
 /** DescribeCluster. */
-export function describeCluster(
-  conn: Conn,
-): Promise<
+export function describeCluster(conn: Conn): Promise<
   Outcome & {
     readonly clusterId: string
     readonly controller: number

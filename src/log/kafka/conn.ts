@@ -185,6 +185,12 @@ function transportOptions(settings: KafkaSettings): ConnectionOptions {
     // Off the loopback a broker is mostly named by host; an address must not be sent as a server name.
     if (servername !== undefined) options.tlsServerName = servername
   }
-  if (sasl !== undefined) options.sasl = { ...sasl }
+  if (sasl?.mechanism === 'OAUTHBEARER') options.sasl = { ...sasl, authBytesValidator: refusal }
+  else if (sasl !== undefined) options.sasl = { ...sasl }
   return options
+}
+
+/** A broker refuses a token by saying why and waiting for an empty answer, which the transport would take for a welcome (RFC 7628, 3.2.2). */
+function refusal(said: Buffer, done: (error: Error | null, said: Buffer) => void): void {
+  done(said.length === 0 ? null : new Error(`the token was refused: ${said.toString()}`), said)
 }
