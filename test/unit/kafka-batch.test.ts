@@ -182,6 +182,7 @@ describe('what other producers write', () => {
     ['fewer records than are there', (bytes: Buffer) => bytes.writeInt32BE(1, 57)],
     ['a negative number of records', (bytes: Buffer) => bytes.writeInt32BE(-1, 57)],
     ['a last offset that its records pass', (bytes: Buffer) => bytes.writeInt32BE(0, 23)],
+    ['a record that is shorter than it says', (bytes: Buffer) => (bytes[61] = (bytes[61] ?? 0) + 2)],
     ['a last offset below the first', (bytes: Buffer) => bytes.writeInt32BE(-1, 23)],
   ])('%s', (_, change) => {
     const bytes = plain(records)
@@ -287,6 +288,13 @@ describe('transactions', () => {
     ended?: { readonly at: number; readonly commit: boolean }
   }
 
+  /** Mostly without transactions that are left open, for behind the first of them nothing is read. */
+  const history = fc
+    .tuple(fc.array(step, { minLength: 5, maxLength: 40, size: 'max' }), fc.nat(3), fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }))
+    .map(([steps, leftOpen, ends]) =>
+      leftOpen === 0 ? steps : [...steps, ...ends.map((commit, who): Step => ({ do: commit ? 'commit' : 'abort', who }))],
+    )
+
   function play(steps: readonly Step[]): Model {
     const batches: { bytes: Buffer; base: number; last: number }[] = []
     const records: { offset: number; value: string; transaction: Transaction | undefined }[] = []
@@ -333,7 +341,7 @@ describe('transactions', () => {
 
   test('only what was committed is seen, wherever reading begins and however answers are cut', () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 30 }), fc.nat(10), fc.integer({ min: 1, max: 6 }), (steps, start, limit) => {
+      fc.property(history, fc.nat(20), fc.integer({ min: 1, max: 20 }), (steps, start, limit) => {
         const model = play(steps)
         const got: InRecord[] = []
         let from = start
@@ -359,7 +367,7 @@ describe('transactions', () => {
 
   test('a survey covers what was answered, and nothing that was not', () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 30 }), fc.nat(10), fc.nat(40), fc.integer({ min: 1, max: 6 }), (steps, from, to, limit) => {
+      fc.property(history, fc.nat(20), fc.nat(80), fc.integer({ min: 1, max: 20 }), (steps, from, to, limit) => {
         const model = play(steps)
         const { bytes, aborted, to: reached } = answer(model, from, limit)
         const seen = survey(bytes, { from, to, aborted })
@@ -382,6 +390,31 @@ describe('transactions', () => {
     expect(survey(bytes, { from: 0, to: 1, aborted: [] })).toMatchObject({ covered: true })
     expect(survey(bytes, { from: 0, to: 2, aborted: [] })).toMatchObject({ covered: false, next: 1 })
     expect(survey(bytes, { from: 0, to: 3, aborted: [] })).toMatchObject({ covered: false, next: 1 })
+  })
+
+  test('plain records of a producer whose transaction was aborted count', () => {
+    const out = (value: string): OutRecord[] => [{ key: null, value, time: 1 }]
+    const bytes = Buffer.concat([
+      stored(encodeBatch(out('a'), { producerId: 1n, epoch: 0, sequence: 0, transactional: true }), { offset: 0 }),
+      stored(encodeBatch(out('b'), { producerId: 1n, epoch: 0, sequence: 1, transactional: false }), { offset: 1 }),
+      marker(1n, false, 2),
+    ])
+    expect(values(read(bytes, 0, [{ producerId: 1n, firstOffset: 0 }]).records)).toEqual(['b'])
+  })
+
+  test('a transaction that was committed counts, though the next one of its producer was aborted', () => {
+    const out = (value: string): OutRecord[] => [{ key: null, value, time: 1 }]
+    const write = (value: string, offset: number) =>
+      stored(encodeBatch(out(value), { producerId: 1n, epoch: 0, sequence: 0, transactional: true }), { offset })
+    const bytes = Buffer.concat([
+      write('a', 0),
+      marker(1n, true, 1),
+      write('b', 2),
+      marker(1n, false, 3),
+      write('c', 4),
+      marker(1n, true, 5),
+    ])
+    expect(values(read(bytes, 0, [{ producerId: 1n, firstOffset: 2 }]).records)).toEqual(['a', 'c'])
   })
 
   test('what was aborted is seen by whoever asks for it', () => {

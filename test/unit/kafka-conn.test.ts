@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import { apiVersions, describeCluster } from '../../src/log/kafka/calls.ts'
+import { apiVersions, describeCluster, produce } from '../../src/log/kafka/calls.ts'
 import { KafkaClient } from '../../src/log/kafka/client.ts'
 import { codeName } from '../../src/log/kafka/codes.ts'
 import { Conn, Disconnected } from '../../src/log/kafka/conn.ts'
@@ -70,7 +70,8 @@ async function failure(promise: Promise<unknown>): Promise<Disconnected> {
   throw new Error('not Disconnected', { cause: error })
 }
 
-const timers = (): number => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+const active = (kind: 'Timeout' | 'TCPSocketWrap'): number => process.getActiveResourcesInfo().filter(name => name === kind).length
+const timers = (): number => active('Timeout')
 
 describe('a connection', () => {
   test('that nobody takes', async () => {
@@ -120,6 +121,67 @@ describe('a connection', () => {
     conn.close()
     conn.close()
     expect(await waiting).toMatchObject({ sent: true })
+  })
+
+  test('that the broker ends while nothing is asked', async () => {
+    const { port, sockets } = await broker(() => {})
+    let told = 0
+    const conn = await Conn.open('127.0.0.1', port, 'a test', settings(port), { onClose: () => told++ })
+    expect(conn.closed).toBe(false)
+    for (const socket of sockets) socket.destroy()
+    await expect.poll(() => conn.closed).toBe(true)
+    conn.close()
+    expect(told).toBe(1)
+  })
+
+  test('to a broker that reads nothing any more is closed at once', async () => {
+    const { port, sockets } = await broker(() => {})
+    const conn = await open(port)
+    await expect.poll(() => sockets.size).toBe(1)
+    for (const socket of sockets) socket.pause()
+    const before = active('TCPSocketWrap')
+    const batch = Buffer.alloc(30_000_000)
+    const args = { version: 11, topic: 't', topicId: '', partition: 0, batch, transactionalId: null, timeout: 60_000 } as const
+    const sending = failure(produce(conn, args))
+    await new Promise(resolve => setTimeout(resolve, 50))
+    conn.close()
+    expect(await sending).toMatchObject({ sent: true })
+    await expect.poll(() => active('TCPSocketWrap'), { timeout: 2_000 }).toBeLessThan(before)
+  })
+
+  test('of a session that is to be prolonged leaves no timer behind', async () => {
+    const { port, sockets } = await broker(({ id, key }, socket) => {
+      // The transport asks for versions in a form that we need not answer well.
+      if (key === 18) socket.write(frame(id, shorts(35)))
+      // SaslHandshake: code, one mechanism. SaslAuthenticate: code, message, bytes, 10 minutes.
+      else if (key === 17) socket.write(frame(id, [0, 0, 0, 0, 0, 1, 0, 5], Buffer.from('PLAIN')))
+      else socket.write(frame(id, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 9, 0x27, 0xc0, 0]))
+    })
+    // Those of the test before.
+    await new Promise(resolve => setTimeout(resolve, 100))
+    const before = timers()
+    for (const end of ['broker', 'us']) {
+      const conn = await open(port, { sasl: { mechanism: 'PLAIN', username: 'me', password: () => 'x' } })
+      expect(timers()).toBe(before + 1)
+      if (end === 'us') conn.close()
+      else for (const socket of sockets) socket.end()
+      await expect.poll(() => conn.closed).toBe(true)
+      await expect.poll(timers).toBeLessThanOrEqual(before)
+    }
+  })
+
+  test('with a token that the broker refuses says so', async () => {
+    const { port } = await broker(({ id, key }, socket) => {
+      if (key === 18) socket.write(frame(id, shorts(35)))
+      else if (key === 17) socket.write(frame(id, [0, 0, 0, 0, 0, 1, 0, 11], Buffer.from('OAUTHBEARER')))
+      else {
+        const why = Buffer.from('{"status":"invalid_token"}')
+        socket.write(frame(id, [0, 0, 0, 0, why.length + 1], why, [0, 0, 0, 0, 0, 0, 0, 0, 0]))
+      }
+    })
+    const error = await failure(open(port, { sasl: { mechanism: 'OAUTHBEARER', token: () => 's3cret' } }))
+    expect(error).toMatchObject({ sent: false, message: expect.stringContaining('invalid_token') as string })
+    expect(error.message).not.toContain('s3cret')
   })
 
   test('that is closed while it is dialled', async () => {
