@@ -1,5 +1,5 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { apiVersions, describeCluster, produce } from '../../src/log/kafka/calls.ts'
 import { KafkaClient } from '../../src/log/kafka/client.ts'
 import { codeName } from '../../src/log/kafka/codes.ts'
@@ -70,8 +70,22 @@ async function failure(promise: Promise<unknown>): Promise<Disconnected> {
   throw new Error('not Disconnected', { cause: error })
 }
 
-const active = (kind: 'Timeout' | 'TCPSocketWrap'): number => process.getActiveResourcesInfo().filter(name => name === kind).length
-const timers = (): number => active('Timeout')
+const openSockets = (): number => process.getActiveResourcesInfo().filter(name => name === 'TCPSocketWrap').length
+
+/** Timers of ten seconds and more that were set since the test began and still run: those would keep a process alive. */
+let set: NodeJS.Timeout[] = []
+const timers = (): number => set.filter(timer => !(timer as unknown as { _destroyed: boolean })._destroyed).length
+
+beforeEach(() => {
+  set = []
+  const real = globalThis.setTimeout
+  vi.spyOn(globalThis, 'setTimeout').mockImplementation(((act: () => void, delay: number, ...rest: unknown[]) => {
+    const timer = real(act, delay, ...rest)
+    if (delay >= 10_000) set.push(timer)
+    return timer
+  }) as typeof setTimeout)
+})
+afterEach(() => vi.restoreAllMocks())
 
 describe('a connection', () => {
   test('that nobody takes', async () => {
@@ -84,7 +98,6 @@ describe('a connection', () => {
 
   test('to a broker that does not answer is given up, and all requests on it', async () => {
     const { port } = await broker(() => {})
-    const before = timers()
     const conn = await open(port, { requestTimeout: 60_000 })
     const [first, second] = [failure(describeCluster(conn)), failure(apiVersions(conn, { version: 4, patience: 50 }))]
     expect(await second).toMatchObject({ sent: true, message: expect.stringContaining('gave no answer for 50 ms') as string })
@@ -92,7 +105,7 @@ describe('a connection', () => {
     expect(conn.closed).toBe(true)
     expect(await failure(describeCluster(conn))).toMatchObject({ sent: false })
     await new Promise(resolve => setTimeout(resolve, 20))
-    expect(timers()).toBeLessThanOrEqual(before)
+    expect(timers()).toBe(0)
   })
 
   test.each<[string, (socket: Socket) => void]>([
@@ -103,14 +116,15 @@ describe('a connection', () => {
     ['speaks TLS', socket => socket.write(Buffer.from([0x15, 3, 3, 0, 2, 2, 0x46]))],
   ])('to a broker that %s', async (_, act) => {
     const { port } = await broker((__, socket) => act(socket))
-    const before = timers()
-    const conn = await open(port)
+    const conn = await open(port, { requestTimeout: 60_000 })
     const [first, second] = [failure(describeCluster(conn)), failure(describeCluster(conn))]
+    await Promise.resolve()
+    expect(timers()).toBeGreaterThan(0)
     expect(await first).toMatchObject({ sent: true })
     expect(await second).toMatchObject({ sent: true })
     expect(conn.closed).toBe(true)
     await new Promise(resolve => setTimeout(resolve, 20))
-    expect(timers()).toBeLessThanOrEqual(before)
+    expect(timers()).toBe(0)
   })
 
   test('that we close ends what is in flight', async () => {
@@ -139,14 +153,14 @@ describe('a connection', () => {
     const conn = await open(port)
     await expect.poll(() => sockets.size).toBe(1)
     for (const socket of sockets) socket.pause()
-    const before = active('TCPSocketWrap')
+    const before = openSockets()
     const batch = Buffer.alloc(30_000_000)
     const args = { version: 11, topic: 't', topicId: '', partition: 0, batch, transactionalId: null, timeout: 60_000 } as const
     const sending = failure(produce(conn, args))
     await new Promise(resolve => setTimeout(resolve, 50))
     conn.close()
     expect(await sending).toMatchObject({ sent: true })
-    await expect.poll(() => active('TCPSocketWrap'), { timeout: 2_000 }).toBeLessThan(before)
+    await expect.poll(openSockets, { timeout: 2_000 }).toBeLessThan(before)
   })
 
   test('of a session that is to be prolonged leaves no timer behind', async () => {
@@ -157,16 +171,14 @@ describe('a connection', () => {
       else if (key === 17) socket.write(frame(id, [0, 0, 0, 0, 0, 1, 0, 5], Buffer.from('PLAIN')))
       else socket.write(frame(id, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 9, 0x27, 0xc0, 0]))
     })
-    // Those of the test before.
-    await new Promise(resolve => setTimeout(resolve, 100))
-    const before = timers()
     for (const end of ['broker', 'us']) {
       const conn = await open(port, { sasl: { mechanism: 'PLAIN', username: 'me', password: () => 'x' } })
-      expect(timers()).toBe(before + 1)
+      expect(timers()).toBe(1)
       if (end === 'us') conn.close()
       else for (const socket of sockets) socket.end()
-      await expect.poll(() => conn.closed).toBe(true)
-      await expect.poll(timers).toBeLessThanOrEqual(before)
+      await new Promise(resolve => setTimeout(resolve, 100))
+      expect(conn.closed).toBe(true)
+      expect(timers()).toBe(0)
     }
   })
 
@@ -187,20 +199,21 @@ describe('a connection', () => {
   test('that is closed while it is dialled', async () => {
     // A broker that was stopped: it takes the connection and says nothing to the proof of who we are.
     const { port } = await broker(() => {})
-    const before = timers()
     const sasl = { mechanism: 'PLAIN', username: 'me', password: () => 'x' } as const
     let dialled: Conn | undefined
     const opening = failure(
-      Conn.open('127.0.0.1', port, 'a test', settings(port, { sasl, connectTimeout: 60_000 }), { onDial: conn => (dialled = conn) }),
+      Conn.open('127.0.0.1', port, 'a test', settings(port, { sasl, connectTimeout: 60_000, requestTimeout: 60_000 }), {
+        onDial: conn => (dialled = conn),
+      }),
     )
     await new Promise(resolve => setTimeout(resolve, 30))
     dialled?.close()
     expect(await opening).toMatchObject({ sent: false })
     await new Promise(resolve => setTimeout(resolve, 20))
-    expect(timers()).toBeLessThanOrEqual(before)
+    expect(timers()).toBe(0)
     expect(await failure(open(port, { sasl, connectTimeout: 50 }))).toMatchObject({ sent: false })
     await new Promise(resolve => setTimeout(resolve, 20))
-    expect(timers()).toBeLessThanOrEqual(before)
+    expect(timers()).toBe(0)
   })
 
   test('gives answers in their order, and error codes as values', async () => {
