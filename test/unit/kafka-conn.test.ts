@@ -79,8 +79,8 @@ const timers = (): number => set.filter(timer => !(timer as unknown as { _destro
 beforeEach(() => {
   set = []
   const real = globalThis.setTimeout
-  vi.spyOn(globalThis, 'setTimeout').mockImplementation(((act: () => void, delay: number, ...rest: unknown[]) => {
-    const timer = real(act, delay, ...rest)
+  vi.spyOn(globalThis, 'setTimeout').mockImplementation(((act: () => void, delay: number) => {
+    const timer = real(act, delay)
     if (delay >= 10_000) set.push(timer)
     return timer
   }) as typeof setTimeout)
@@ -192,8 +192,14 @@ describe('a connection', () => {
       }
     })
     const error = await failure(open(port, { sasl: { mechanism: 'OAUTHBEARER', token: () => 's3cret' } }))
-    expect(error).toMatchObject({ sent: false, message: expect.stringContaining('invalid_token') as string })
+    expect(error).toMatchObject({ sent: false, refused: true, message: expect.stringContaining('invalid_token') as string })
     expect(error.message).not.toContain('s3cret')
+  })
+
+  test('that ends while the broker is told who we are was not refused', async () => {
+    const { port } = await broker(({ id, key }, socket) => void (key === 18 ? socket.write(frame(id, shorts(35))) : socket.end()))
+    const sasl = { mechanism: 'PLAIN', username: 'me', password: () => 'x' } as const
+    expect(await failure(open(port, { sasl }))).toMatchObject({ sent: false, refused: false })
   })
 
   test('that is closed while it is dialled', async () => {
