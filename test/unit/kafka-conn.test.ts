@@ -74,7 +74,7 @@ const openSockets = (): number => process.getActiveResourcesInfo().filter(name =
 
 /** Timers of ten seconds and more that were set since the test began and still run: those would keep a process alive. */
 let set: NodeJS.Timeout[] = []
-const timers = (): number => set.filter(timer => !(timer as unknown as { _destroyed: boolean })._destroyed).length
+const timers = (): number => set.filter(timer => timer.hasRef()).length
 
 beforeEach(() => {
   set = []
