@@ -73,17 +73,24 @@ async function failure(promise: Promise<unknown>): Promise<Disconnected> {
 const openSockets = (): number => process.getActiveResourcesInfo().filter(name => name === 'TCPSocketWrap').length
 
 /** Timers of ten seconds and more that were set since the test began and still run: those would keep a process alive. */
-let set: NodeJS.Timeout[] = []
-const timers = (): number => set.filter(timer => timer.hasRef()).length
+const running = new Set<unknown>()
+const timers = (): number => running.size
 
 beforeEach(() => {
-  set = []
+  running.clear()
   const real = globalThis.setTimeout
   vi.spyOn(globalThis, 'setTimeout').mockImplementation(((act: () => void, delay: number) => {
     const timer = real(act, delay)
-    if (delay >= 10_000) set.push(timer)
+    if (delay >= 10_000) running.add(timer)
     return timer
   }) as typeof setTimeout)
+  for (const name of ['clearTimeout', 'clearInterval'] as const) {
+    const real = globalThis[name]
+    vi.spyOn(globalThis, name).mockImplementation(timer => {
+      running.delete(timer)
+      real(timer)
+    })
+  }
 })
 afterEach(() => vi.restoreAllMocks())
 
