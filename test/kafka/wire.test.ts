@@ -416,7 +416,7 @@ async function until(place: Place, offset: number): Promise<void> {
 
 describe.each([1, 2] as const)('transactions of version %i', version => {
   test('are seen when they are committed, never when they are aborted', async () => {
-    expect(versions.transactions).toBe(2)
+    expect(versions.transactions).toBeGreaterThanOrEqual(version)
     const place = await newTopic()
     const t = await Transactions.begin(`wire-${tag}-${version}-a`, place, version)
     const { epoch } = t.me
