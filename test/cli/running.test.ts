@@ -1,6 +1,7 @@
 /** Calls where a replica runs on the data directory: they go through its socket, and whatever it says ends them as it should. */
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { EngineError, type ErrorCode, errorKinds } from '../../src/errors.ts'
 import { socketPath } from '../../src/replica/data.ts'
@@ -129,16 +130,19 @@ describe.concurrent('an answer', () => {
     }
     await listen(async (_, params) => {
       ids.push((params as { options: { id: string } }).options.id)
-      // The replica dies with the command on its way, and another one takes its place.
+      // The replica dies with the command on its way. Nobody is there for longer than the call waits between two looks, then another one is.
       const dying = server!
       setImmediate(
         () =>
-          void dying.close().then(() =>
-            listen(async (_, again) => {
-              ids.push((again as { options: { id: string } }).options.id)
-              return { status: 'accepted', version: 7, token: 'default@7', events: [], duplicate: true }
-            }),
-          ),
+          void dying
+            .close()
+            .then(() => pause(200))
+            .then(() =>
+              listen(async (_, again) => {
+                ids.push((again as { options: { id: string } }).options.id)
+                return { status: 'accepted', version: 7, token: 'default@7', events: [], duplicate: true }
+              }),
+            ),
       )
       return new Promise(() => {})
     })
@@ -146,6 +150,25 @@ describe.concurrent('an answer', () => {
     expect(await json(['exec', 'x', '--data', data])).toMatchObject({ version: 7 })
     expect(ids).toHaveLength(2)
     expect(ids[0]).toBe(ids[1])
+  })
+
+  it.for([
+    ['nobody comes back', ['--timeout', '300ms']],
+    ['the replica that the call opens itself finds no log', ['--app', seats]],
+  ] as const)('that got lost leaves the outcome unknown: %s', async ([, options]) => {
+    const cwd = makeFolder()
+    mkdirSync(join(cwd, '.mainstem/seats.log'), { recursive: true })
+    const data = join(cwd, 'data')
+    mkdirSync(data)
+    const server: LinkServer = await LinkServer.listen(socketPath(data), async method => {
+      if (method === 'status') return status
+      setImmediate(() => void server.close())
+      return new Promise(() => {})
+    })
+    const { code, stderr } = await mainstem(['exec', 'x', ...options, '--data', data, '--json'], { cwd })
+    expect({ code, stderr }).toMatchObject({ code: 5 })
+    const { error } = JSON.parse(stderr.trim().split('\n').at(-1)!) as { error: { code: string; id: string } }
+    expect(error).toMatchObject({ code: 'outcome-unknown', id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string })
   })
 
   it('that never comes leaves the outcome unknown, and says under which id', async () => {
