@@ -52,6 +52,11 @@ const programs: [name: string, program: string, message: string | RegExp][] = [
     'a query must answer at once: it may not be async or return a promise',
   ],
   [
+    'async projection',
+    `app('x', { events, database, project: { ...project, A: async (db, { a }) => db.run('', a) }, commands: {} })`,
+    'a projection must write at once: it may not be async or return a promise',
+  ],
+  [
     'missing projection',
     `app('x', { events, database, project: { A: () => {} }, commands: {} })`,
     "Property 'B' is missing in type '{ A: () => void; }'",
