@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { control } from './accept.ts'
 import { type App, type Args, definitionOf, isApp, type Outcome, revision } from './app.ts'
 import { type StrategyName, strategies, strategyOf } from './consistency.ts'
+import { openLazily } from './database/lazy.ts'
 import { openStore } from './database/sqlite.ts'
 import type { IdEntry, Store } from './database.ts'
 import { ask, prepare } from './decide.ts'
@@ -104,7 +105,10 @@ export interface Status {
   readonly conflicts: number
   readonly sealed: boolean
   readonly failure: string | null
+  /** Those that were met in this run. */
   readonly tenants: { readonly [tenant: string]: TenantStatus }
+  /** How many tenants have a database here. */
+  readonly databases: number
   readonly members: readonly Member[]
   readonly notices: readonly string[]
 }
@@ -598,7 +602,7 @@ class Engine {
   #openStore(tenant: string): Store {
     const halted = this.#data?.halted(tenant)
     if (halted !== undefined) throw new EngineError('diverged', halted)
-    return openStore(definitionOf(this.app).database, this.#data?.tenant(tenant) ?? ':memory:', { mode: 'write' })
+    return openLazily(definitionOf(this.app).database, this.#data?.tenant(tenant) ?? ':memory:')
   }
 
   #version(tenant: string): number {
@@ -996,6 +1000,7 @@ class Engine {
       sealed: state.sealed,
       failure: failure?.message ?? null,
       tenants,
+      databases: this.#data?.tenants().length ?? Object.keys(tenants).length,
       members: this.#members(),
       notices: this.#notices,
     }

@@ -361,7 +361,12 @@ export class Shard {
     const tenant = home.tenant!
     // A projection that throws leaves half its rows: the batch is undone and made again up to that command, which then comes first.
     for (let limit = MAX_BATCH; ; ) {
-      tenant.speculate()
+      try {
+        tenant.speculate()
+      } catch (error) {
+        this.#halt(home, asEngineError(error, 'data-unusable'))
+        return undefined
+      }
       const moment = { now: this.#now, time: this.#time, forgetBefore: this.#state.forgetBefore }
       const batch = decideBatch(home.queue, tenant, limit, moment, this.#options)
       for (const { request, reply } of batch.answered) this.#reply(request, reply)

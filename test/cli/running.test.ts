@@ -21,8 +21,11 @@ describe.concurrent('a replica that runs', () => {
     expect(again).toMatchObject({ code: 3, stdout: 'rejected  seat-taken  {"seat":"A1"}\n' })
     expect(await json(['query', 'taken', ...there], { cwd })).toEqual([{ seat: 'A1', guest: 'Ann' }])
     expect(await jsonLines(['sql', 'SELECT seat FROM sale', ...there, '--read', 'linearizable'], { cwd })).toEqual([{ seat: 'A1' }])
+    const bytes = ['sql', `SELECT x'00FF' AS b, 'text' AS t`, ...there]
+    expect(await jsonLines(bytes, { cwd })).toEqual([{ b: '00FF', t: 'text' }])
+    expect(await ok(bytes, { cwd })).toMatch(/^x'00FF' +text$/m)
     const status = await json(['status', ...there], { cwd })
-    expect(status).toMatchObject({ running: true, app: 'seats', role: 'writer', tenants: { default: { version: 1 } } })
+    expect(status).toMatchObject({ running: true, databases: 1, app: 'seats', role: 'writer', tenants: { default: { version: 1 } } })
     expect(await ok(['status', ...there], { cwd })).toMatch(/running as writer \(optimistic\)/)
     const wrong = await mainstem(['exec', 'reserve', '{"seat":1}', ...there], { cwd })
     expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/^error invalid-input: /) as string })
@@ -118,7 +121,7 @@ describe.concurrent('an answer', () => {
         expect(stderr.includes('--id order-1')).toBe(kind.retry !== 'no')
       }
     }
-  }, 60_000)
+  }, 180_000)
 
   it('that got lost is asked for again under the same id', async () => {
     const ids: string[] = []
