@@ -147,15 +147,15 @@ export const inputHash = (command: string, input: unknown): string =>
  * writes that are the reads, schema version 1, and whatever is empty. (Names and hashes hold nothing that JSON escapes.)
  */
 export function encodeDecision({ id, command, hash, reads, writes, events, result, rejection, meta }: Decision): string {
-  let text = `{"id":${JSON.stringify(id)},"command":"${command}","hash":"${hash}","reads":${JSON.stringify(reads)}`
-  if (writes !== reads) text += `,"writes":${JSON.stringify(writes)}`
+  let text = `{"id":${quoted(id)},"command":"${command}","hash":"${hash}","reads":${listed(reads)}`
+  if (writes !== reads) text += `,"writes":${listed(writes)}`
   text += ',"events":['
   for (let i = 0; i < events.length; i++) {
     const { type, schema, data, tags } = events[i]!
     text += `${i === 0 ? '' : ','}{"type":"${type}"`
     if (schema !== 1) text += `,"schema":${schema}`
     text += `,"data":${JSON.stringify(data)}`
-    if (tags?.length) text += `,"tags":${JSON.stringify(tags)}`
+    if (tags?.length) text += `,"tags":${listed(tags)}`
     text += '}'
   }
   text += ']'
@@ -163,6 +163,16 @@ export function encodeDecision({ id, command, hash, reads, writes, events, resul
   if (rejection !== undefined) text += `,"rejection":${JSON.stringify(rejection)}`
   if (meta && Object.keys(meta).length > 0) text += `,"meta":${JSON.stringify(meta)}`
   return `${text}}`
+}
+
+/** Ids and tags are well-formed and hold no control characters: two more are all that JSON escapes. To look for them is quicker than to let it look. */
+const quoted = (text: string): string => (/["\\]/.test(text) ? JSON.stringify(text) : `"${text}"`)
+
+function listed(tags: Tags): string {
+  if (tags === '*') return '"*"'
+  let text = ''
+  for (let i = 0; i < tags.length; i++) text += i === 0 ? quoted(tags[i]!) : `,${quoted(tags[i]!)}`
+  return `[${text}]`
 }
 
 export function encodeRecord(head: RecordHead, decisions: readonly string[]): string {

@@ -559,8 +559,9 @@ export class Shard {
     }
     home.version = tenant.state.version
     this.#following.add(home)
+    let last: string | undefined
     for (const [index, { events }] of record.decisions.entries()) {
-      if (folded.verdicts[index] === 'accepted') for (const { type } of events) this.#types.add(type)
+      if (folded.verdicts[index] === 'accepted') for (const { type } of events) if (type !== last) this.#types.add((last = type))
     }
     if (folded.verdicts[0] === 'foreign') this.#foreign++
     if (folded.verdicts[0] === 'diverged') this.#out.push({ do: 'suspect', tenant: home.name, ...tenant.state, position: stored.position })
