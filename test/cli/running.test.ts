@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { EngineError, type ErrorCode, errorKinds } from '../../src/errors.ts'
 import { socketPath } from '../../src/replica/data.ts'
 import { type Handler, LinkServer } from '../../src/replica/link.ts'
@@ -90,14 +90,22 @@ describe.concurrent('a replica that runs', () => {
 describe.concurrent('an answer', () => {
   const status = { app: 'seats', revision: '', log: 'file:x', logId: 'x', generation: 1, tenants: {}, members: [], notices: [] }
 
-  /** A replica that answers `execute` and `query` as the test wants it. */
-  async function fake(handler: Handler): Promise<string> {
-    const data = join(makeFolder(), 'data')
-    mkdirSync(data)
+  // Not after each test: they run side by side, and what is asked of vitest behind an `await` is done when whichever began last is over.
+  const servers: LinkServer[] = []
+  afterAll(() => Promise.all(servers.map(server => server.close())))
+
+  /** A replica that answers `execute` as the test wants it. */
+  async function listen(data: string, handler: Handler): Promise<LinkServer> {
     const server = await LinkServer.listen(socketPath(data), async (method, params) =>
       method === 'status' ? status : handler(method, params),
     )
-    onTestFinished(() => server.close())
+    servers.push(server)
+    return server
+  }
+
+  async function fake(handler: Handler): Promise<string> {
+    const data = makeFolder()
+    await listen(data, handler)
     return data
   }
 
@@ -125,23 +133,17 @@ describe.concurrent('an answer', () => {
 
   it('that got lost is asked for again under the same id', async () => {
     const ids: string[] = []
-    let server: LinkServer | undefined
-    const data = join(makeFolder(), 'data')
-    mkdirSync(data)
-    const listen = async (handler: Handler) => {
-      server = await LinkServer.listen(socketPath(data), async (method, params) => (method === 'status' ? status : handler(method, params)))
-    }
-    await listen(async (_, params) => {
+    const data = makeFolder()
+    const dying = await listen(data, (_, params) => {
       ids.push((params as { options: { id: string } }).options.id)
       // The replica dies with the command on its way. Nobody is there for longer than the call waits between two looks, then another one is.
-      const dying = server!
       setImmediate(
         () =>
           void dying
             .close()
             .then(() => pause(200))
             .then(() =>
-              listen(async (_, again) => {
+              listen(data, async (_, again) => {
                 ids.push((again as { options: { id: string } }).options.id)
                 return { status: 'accepted', version: 7, token: 'default@7', events: [], duplicate: true }
               }),
@@ -149,7 +151,6 @@ describe.concurrent('an answer', () => {
       )
       return new Promise(() => {})
     })
-    onTestFinished(() => server!.close())
     expect(await json(['exec', 'x', '--data', data])).toMatchObject({ version: 7 })
     expect(ids).toHaveLength(2)
     expect(ids[0]).toBe(ids[1])
@@ -161,11 +162,9 @@ describe.concurrent('an answer', () => {
   ] as const)('that got lost leaves the outcome unknown: %s', async ([, options]) => {
     const cwd = makeFolder()
     mkdirSync(join(cwd, '.mainstem/seats.log'), { recursive: true })
-    const data = join(cwd, 'data')
-    mkdirSync(data)
-    const server: LinkServer = await LinkServer.listen(socketPath(data), async method => {
-      if (method === 'status') return status
-      setImmediate(() => void server.close())
+    const data = makeFolder()
+    const dying = await listen(data, () => {
+      setImmediate(() => void dying.close())
       return new Promise(() => {})
     })
     const { code, stderr } = await mainstem(['exec', 'x', ...options, '--data', data, '--json'], { cwd })
