@@ -18,8 +18,9 @@ export default defineConfig({
     environment: 'node',
     pool: 'forks',
     maxWorkers: Math.min(4, availableParallelism()),
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // For what hangs, not for what is slow: tests that start processes share a busy machine with others.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
     allowOnly: false,
     reporters: ['default'],
     projects: [

@@ -107,7 +107,10 @@ export interface Status {
   readonly conflicts: number
   readonly sealed: boolean
   readonly failure: string | null
+  /** Those that were met in this run. */
   readonly tenants: { readonly [tenant: string]: TenantStatus }
+  /** How many tenants have a database here. */
+  readonly databases: number
   readonly members: readonly Member[]
   readonly notices: readonly string[]
   /** Of a log with several shards; role and term above are then those of the first, numbers the sums. */
@@ -485,6 +488,7 @@ class Router {
       sealed: shards.some(({ sealed }) => sealed),
       failure: shards.find(({ failure }) => failure !== null)?.failure ?? null,
       tenants,
+      databases: this.#data?.tenants().length ?? Object.keys(tenants).length,
       members: this.#members(),
       notices: this.#notices,
       ...(shards.length > 1 ? { shards } : {}),

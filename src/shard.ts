@@ -392,7 +392,12 @@ export class Shard {
     const tenant = home.tenant!
     // A projection that throws leaves half its rows: the batch is undone and made again up to that command, which then comes first.
     for (let limit = MAX_BATCH; ; ) {
-      tenant.speculate()
+      try {
+        tenant.speculate()
+      } catch (error) {
+        this.#halt(home, asEngineError(error, 'data-unusable'))
+        return undefined
+      }
       const moment = { now: this.#now, time: this.#time, forgetBefore: this.#state.forgetBefore }
       const batch = decideBatch(home.queue, tenant, limit, moment, this.#options)
       for (const { request, reply } of batch.answered) this.#reply(request, reply)
@@ -633,8 +638,9 @@ export class Shard {
     }
     home.version = tenant.state.version
     this.#following.add(home)
+    let last: string | undefined
     for (const [index, { events }] of record.decisions.entries()) {
-      if (folded.verdicts[index] === 'accepted') for (const { type } of events) this.#types.add(type)
+      if (folded.verdicts[index] === 'accepted') for (const { type } of events) if (type !== last) this.#types.add((last = type))
     }
     if (folded.verdicts[0] === 'foreign') this.#foreign++
     if (folded.verdicts[0] === 'diverged') this.#out.push({ do: 'suspect', tenant: home.name, ...tenant.state, position: stored.position })

@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ShardState } from '../accept.ts'
 import { type App, definitionOf } from '../app.ts'
 import type { Strategy } from '../consistency.ts'
-import { openStore } from '../database/sqlite.ts'
+import { openLazily } from '../database/lazy.ts'
 import type { IdEntry, Store } from '../database.ts'
 import { prepare } from '../decide.ts'
 import { EngineError } from '../errors.ts'
@@ -417,7 +417,7 @@ export class Engine {
     const { app, data } = this.#around
     const halted = data?.halted(tenant)
     if (halted !== undefined) throw new EngineError('diverged', halted)
-    return openStore(definitionOf(app).database, data?.tenant(tenant) ?? ':memory:', { mode: 'write' })
+    return openLazily(definitionOf(app).database, data?.tenant(tenant) ?? ':memory:')
   }
 
   // --- Commands -------------------------------------------------------------------------------------------------------
