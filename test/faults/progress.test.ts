@@ -2,7 +2,7 @@
  * A log that must be scanned for one tenant's records, as Kafka's: a replica that goes on reads nothing twice, and yet misses nothing. A database
  * that is missing, or an older copy of itself, is seen and healed.
  */
-import { copyFileSync, rmSync } from 'node:fs'
+import { copyFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -158,12 +158,33 @@ describe('healed:', () => {
   test('a database that was deleted while it was closed, in a running replica', async () => {
     const scene = await filled()
     const { replica } = await scene.open()
-    await replica.execute('pay', { account: 'till', cents: 1 }, { tenant: 'ann' })
+    // Of eve nothing has been stored yet.
+    for (const tenant of ['ann', 'eve']) await replica.execute('pay', { account: 'till', cents: 1 }, { tenant })
     for (let n = 0; n < 80; n++) await replica.execute('pay', { account: 'till', cents: 1 }, { tenant: `t${n}` })
-    expect((await replica.status()).tenants['ann']?.status).toBe('closed')
+    for (const [tenant, version] of [
+      ['ann', 302],
+      ['eve', 2],
+    ] as const) {
+      expect((await replica.status()).tenants[tenant]?.status).toBe('closed')
+      scene.remove(tenant)
+      expect(await replica.execute('pay', { account: 'till', cents: 1 }, { tenant })).toMatchObject({ version })
+      expect(await total(replica, tenant)).toBe(version)
+    }
+  })
+
+  test('what a tenant missed while its database could not be opened', async () => {
+    const scene = await filled()
+    const { replica: other } = await scene.open({}, `${scene.data}-other`)
+    renameSync(scene.path('ann'), join(scene.folder, 'away'))
+    writeFileSync(scene.path('ann'), 'Dear diary,\n'.repeat(1_000))
+    const { replica: blind } = await scene.open()
+    await other.execute('pay', { account: 'till', cents: 1 }, { tenant: 'ann' })
+    expect(await failure(total(blind, 'ann'))).toMatchObject({ code: 'data-unusable' })
+    await blind.close()
     scene.remove('ann')
-    expect(await replica.execute('pay', { account: 'till', cents: 1 }, { tenant: 'ann' })).toMatchObject({ version: 302 })
-    expect(await total(replica, 'ann')).toBe(302)
+    renameSync(join(scene.folder, 'away'), scene.path('ann'))
+    const { replica } = await scene.open()
+    expect(await replica.query('total', undefined, { tenant: 'ann' })).toBe(301)
   })
 
   test('what a tenant missed while it was halted', async () => {
