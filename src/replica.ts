@@ -13,10 +13,11 @@ import { partitionOf } from './partition.ts'
 import { MAX_RECORD_BYTES } from './record.ts'
 import { DataDirectory, socketPath } from './replica/data.ts'
 import { Engine, type Surroundings } from './replica/engine.ts'
+import { checkListen, HttpLinkServer, type Listen } from './replica/http-link.ts'
 import { LinkServer } from './replica/link.ts'
 import { ensureManifests } from './replica/manifest.ts'
-import { type Forwarded, leave, Neighbours, settle } from './replica/neighbours.ts'
-import { checkKeys, checkOptions, checkTenant, EXECUTE_KEYS, OPEN_KEYS, QUERY_KEYS } from './replica/options.ts'
+import { type Forwarded, forwarded, leave, Neighbours, settle } from './replica/neighbours.ts'
+import { checkKeys, checkOptions, checkTenant, EXECUTE_KEYS, listenOf, OPEN_KEYS, QUERY_KEYS } from './replica/options.ts'
 import { openPast, runSql, untilOf } from './replica/past.ts'
 import type { Advance } from './replica/progress.ts'
 import type { ReplayProgress } from './replica/replay.ts'
@@ -35,6 +36,11 @@ export interface ReplicaOptions {
   readonly release?: string
   /** A record's size at most, bytes. Default 921,600, so that it fits Kafka's default. */
   readonly maxRecordBytes?: number
+  /**
+   * Where other machines pass commands on to this replica while it leads; only for logs that they share (Kafka). Default: any port of this
+   * machine alone. Left open, MAINSTEM_LISTEN (HOST:PORT), MAINSTEM_ADVERTISE and MAINSTEM_SECRET or MAINSTEM_SECRET_FILE say it.
+   */
+  readonly listen?: Listen
   /** Called now and then while the log is read at the start. */
   readonly onProgress?: (progress: ReplayProgress) => void
   /** Cuts the start off. */
@@ -182,7 +188,11 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
   const { log } = options
   const logs = typeof log === 'string' ? await openLogs(log) : 'shards' in log ? log : oneShard(log)
   let data: DataDirectory | undefined
+  let listen: Listen | undefined
   try {
+    // The environment speaks to those only who listen.
+    listen = logs.spans === 'network' ? listenOf(options.listen, process.env) : options.listen
+    if (listen) checkListen(listen)
     data = options.data === undefined ? undefined : new DataDirectory(options.data, app.name, revision(app))
     data?.clean()
   } catch (error) {
@@ -191,7 +201,7 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
     throw error
   }
   // From here on it is the router that closes both.
-  return (await Router.start(app, options, logs, data)) as unknown as Replica<EI, CI, CR, QI, QR>
+  return (await Router.start(app, listen ? { ...options, listen } : options, logs, data)) as unknown as Replica<EI, CI, CR, QI, QR>
 }
 
 class Router {
@@ -200,11 +210,15 @@ class Router {
   readonly #data: DataDirectory | undefined
   readonly #options: ReplicaOptions
   readonly #me = randomUUID()
-  readonly #neighbours = new Neighbours()
+  readonly #neighbours: Neighbours
   readonly #engines: readonly Engine[]
   readonly #timers: NodeJS.Timeout[] = []
   readonly #notices: string[] = []
   #server: LinkServer | undefined
+  /** For those on other machines. */
+  #httpServer: HttpLinkServer | undefined
+  /** Where the others reach it; null before it listens. */
+  #address: string | null = null
   /** The shards can be asked: also while they still read. */
   #open = false
   #closing: Promise<void> | undefined
@@ -214,6 +228,7 @@ class Router {
     this.#options = options
     this.#logs = logs
     this.#data = data
+    this.#neighbours = new Neighbours(options.listen?.secret)
     const {
       strategy = 'optimistic',
       timeout = 10_000,
@@ -261,7 +276,11 @@ class Router {
     if (this.#data) {
       this.#server = await LinkServer.listen(socketPath(this.#data.path), (method, params) => this.#serve(method, params))
     }
-    const address = this.#server?.path ?? settle(this.#me, command => this.#takeOver(command))
+    if (this.#logs.spans === 'network' && strategyOf[strategy].reigns) {
+      this.#httpServer = await HttpLinkServer.listen(this.#options.listen ?? {}, params => this.#serve('forward', params))
+    }
+    const address = this.#httpServer?.url ?? this.#server?.path ?? settle(this.#me, command => this.#takeOver(command))
+    this.#address = address
     for (const open of opens) open(address)
     this.#open = true
     const places = this.#engines.map(() => ({ position: 0, head: 0 }))
@@ -308,6 +327,7 @@ class Router {
     leave(this.#me)
     this.#neighbours.close()
     await this.#server?.close()
+    await this.#httpServer?.close()
     try {
       this.#logs.roster.leave(this.#me)
     } catch {
@@ -327,7 +347,7 @@ class Router {
     // One that can write no more falls silent, so that somebody else may reign.
     if (this.#engines.some(({ shard }) => shard.failure)) return
     try {
-      this.#logs.roster.beat(this.#me, this.#server?.path ?? null)
+      this.#logs.roster.beat(this.#me, this.#address)
     } catch (error) {
       // Others may take the reign away; that costs time, nothing else.
       this.#notice(`the roster could not be written: ${(error as Error).message}`)
@@ -369,10 +389,11 @@ class Router {
 
   async #serve(method: string, params: unknown): Promise<unknown> {
     const p = params as { command: string; query: string; input?: unknown; sql: string; parameters?: unknown[]; options?: object }
-    if (!this.#open) throw new EngineError('not-ready', 'the replica is starting; nothing was written')
+    if (!this.#open)
+      throw new EngineError(method === 'forward' ? 'not-leader' : 'not-ready', 'the replica is starting; nothing was written')
     switch (method) {
       case 'forward':
-        return this.#takeOver(params as Forwarded)
+        return this.#takeOver(forwarded(params))
       case 'execute':
         return this.execute(p.command, p.input, p.options)
       case 'query':

@@ -550,7 +550,10 @@ export class Engine {
         // The leader was none any more, or is closing: nothing was written, and the next one is asked.
         if (passing.has(error.code)) this.#feed({ type: 'forwarded', request, term, reply: 'refused' })
         else this.#feed({ type: 'forwarded', request, term, reply: 'failed', error })
-      } else this.#feed({ type: 'forwarded', request, term, reply: error instanceof LinkError ? error.kind : 'lost' })
+      } else {
+        this.#around.notice(`a command could not be passed on: ${(error as Error).message}`)
+        this.#feed({ type: 'forwarded', request, term, reply: error instanceof LinkError ? error.kind : 'lost' })
+      }
     }
   }
 
