@@ -13,6 +13,7 @@ import { partitionOf } from './partition.ts'
 import { MAX_RECORD_BYTES } from './record.ts'
 import { DataDirectory, socketPath } from './replica/data.ts'
 import { Engine, type Surroundings } from './replica/engine.ts'
+import { Spread } from './replica/spread.ts'
 import { checkListen, HttpLinkServer, type Listen } from './replica/http-link.ts'
 import { LinkServer } from './replica/link.ts'
 import { ensureManifests } from './replica/manifest.ts'
@@ -212,6 +213,7 @@ class Router {
   readonly #me = randomUUID()
   readonly #neighbours: Neighbours
   readonly #engines: readonly Engine[]
+  readonly #spread: Spread
   readonly #timers: NodeJS.Timeout[] = []
   readonly #notices: string[] = []
   #server: LinkServer | undefined
@@ -221,6 +223,8 @@ class Router {
   #address: string | null = null
   /** The shards can be asked: also while they still read. */
   #open = false
+  /** It is on its way out, and still does what it has begun. */
+  #leaving = false
   #closing: Promise<void> | undefined
 
   private constructor(app: App, options: ReplicaOptions, logs: Logs, data: DataDirectory | undefined) {
@@ -249,6 +253,7 @@ class Router {
       notice: text => this.#notice(text),
     }
     this.#engines = logs.shards.map((log, partition) => new Engine(log, partition, around))
+    this.#spread = new Spread(this.#me, around.strategy.reigns)
   }
 
   static async start(app: App, options: ReplicaOptions, logs: Logs, data: DataDirectory | undefined): Promise<Router> {
@@ -316,7 +321,10 @@ class Router {
   }
 
   async #close(): Promise<void> {
-    await all(this.#engines.map(engine => engine.stop(this.#options.timeout ?? 10_000)))
+    const stopped = all(this.#engines.map(engine => engine.stop(this.#options.timeout ?? 10_000)))
+    this.#leaving = true
+    this.#beat()
+    await stopped
     this.#checkpoint()
     await this.#release()
   }
@@ -346,14 +354,19 @@ class Router {
   #beat(): void {
     // One that can write no more falls silent, so that somebody else may reign.
     if (this.#engines.some(({ shard }) => shard.failure)) return
+    // One that is closing is to be given nothing more.
+    const reigns = strategyOf[this.#options.strategy ?? 'optimistic'].reigns && !this.#leaving
     try {
-      this.#logs.roster.beat(this.#me, this.#address)
+      this.#logs.roster.beat(this.#me, this.#address, reigns)
     } catch (error) {
       // Others may take the reign away; that costs time, nothing else.
       this.#notice(`the roster could not be written: ${(error as Error).message}`)
     }
-    const beats = new Map(this.#members().map(({ id, beat }) => [id, beat]))
-    for (const engine of this.#engines) engine.beats(beats)
+    const members = this.#members()
+    const beats = new Map(members.map(({ id, beat }) => [id, beat]))
+    const owners = this.#engines.map(({ shard }) => shard.state.term.owner)
+    const preferred = this.#spread.preferred(members, owners, performance.now())
+    for (const [partition, engine] of this.#engines.entries()) engine.beats(beats, preferred[partition])
   }
 
   #members(): Member[] {

@@ -207,8 +207,8 @@ export class Engine {
     this.#feed({ type: 'tick' })
   }
 
-  beats(beats: ReadonlyMap<string, number>): void {
-    this.#feed({ type: 'beats', beats })
+  beats(beats: ReadonlyMap<string, number>, preferred: string | undefined): void {
+    this.#feed({ type: 'beats', beats, preferred })
   }
 
   /** An app that lacks an event type of its log would halt tenant by tenant; it is told at once. */

@@ -55,7 +55,8 @@ export type Input =
   | { readonly type: 'live' }
   | { readonly type: 'appended'; readonly append: number; readonly answers: readonly Appended[] }
   | { readonly type: 'looked'; readonly look: number; readonly head: Position }
-  | { readonly type: 'beats'; readonly beats: ReadonlyMap<string, number> }
+  /** `preferred`: who should own the shard, so that each of those alive has its share; left out where it does not matter. */
+  | { readonly type: 'beats'; readonly beats: ReadonlyMap<string, number>; readonly preferred?: string | undefined }
   /** What became of a request that was passed on in this term. `failed`: with an error that is the answer. */
   | {
       readonly type: 'forwarded'
