@@ -206,8 +206,10 @@ describe('no answer', () => {
     expect(await leader.call('forward', {}, 1_000)).toBe('here')
     const answer = refused(leader.call('forward', { hang: true }, 5_000))
     expect(await said()).toBe('working')
+    const gone = once(child, 'exit')
     child.kill('SIGKILL')
     expect(await answer).toMatchObject(lost)
+    await gone
     expect(await refused(leader.call('forward', {}, 1_000))).toMatchObject(unreachable)
   })
 
