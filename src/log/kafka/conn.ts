@@ -198,7 +198,7 @@ function transportOptions(settings: KafkaSettings): ConnectionOptions {
   if (tls !== undefined) {
     const { servername, ...files } = tls
     options.tls = files
-    // Off the loopback a broker is mostly named by host; an address must not be sent as a server name.
+    // Without it Node.js looks for the host in the certificate.
     if (servername !== undefined) options.tlsServerName = servername
   }
   if (sasl?.mechanism === 'OAUTHBEARER') options.sasl = { ...sasl, authBytesValidator: refusal }
