@@ -20,7 +20,7 @@ export interface TlsSettings {
   readonly servername?: string
 }
 
-export const mechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER'] as const
+const mechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER'] as const
 
 export interface SaslSettings {
   readonly mechanism: (typeof mechanisms)[number]
