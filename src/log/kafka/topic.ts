@@ -108,12 +108,13 @@ export class Topic {
   }
 }
 
-/** @throws EngineError log-unreachable */
+/** @throws EngineError log-unreachable, log-denied */
 export async function reached<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer
   } catch (error) {
     if (!(error instanceof Disconnected)) throw error
+    if (error.refused) throw new EngineError('log-denied', `the cluster refuses this client: ${error.message}`, { cause: error })
     throw new EngineError('log-unreachable', `the cluster cannot be reached: ${error.message}`, { cause: error })
   }
 }
