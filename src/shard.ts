@@ -1192,8 +1192,9 @@ export class Shard {
       for (const request of attempt.requests) if (late(request)) this.#refuse(request, this.#lateError(request, true))
     }
     for (const request of this.#forwarded.keys()) {
-      // The leader has the same deadline, and knows whether anything was written; or it is just found that there is none.
-      if (request.deadline + GIVING_UP <= now) this.#refuse(request, this.#lateError(request, true))
+      // The leader has the same deadline, waits as long for its log, and then knows whether anything was written; or it is just found that
+      // there is none.
+      if (request.deadline + 2 * GIVING_UP <= now) this.#refuse(request, this.#lateError(request, true))
       if (request.done) this.#forwarded.delete(request)
     }
     for (const read of this.#allReads()) if (read.deadline <= now) this.#serve(read, notReady(read))
