@@ -945,8 +945,9 @@ export class Shard {
     if (this.#now < this.#retryCampaignAt || (this.#campaign && this.#now - this.#campaign.since < CAMPAIGN_PATIENCE)) return
     const { me, strategy, address } = this.#options
     const { term } = this.#state
-    if (this.#stopping) {
-      if (term.owner === me && !this.#busy()) this.#propose(term.number + 1, null, null)
+    // Who is stopping takes the shard only for those who wait already.
+    if (this.#stopping && !this.#busy()) {
+      if (term.owner === me) this.#propose(term.number + 1, null, null)
       return
     }
     if (term.owner === me) {

@@ -203,7 +203,7 @@ describe.each(combinations)('$strategy on $log', ({ log, strategy }) => {
     await again.close()
     rmSync(data, { recursive: true })
     const anew = await stage.open(shop, { strategy, data })
-    expect((await anew.query('entries')).slice(0, 20)).toEqual(entries)
+    expect((await anew.query('entries', undefined, { read: 'linearizable' })).slice(0, 20)).toEqual(entries)
     expect(await anew.digest()).toEqual(await again.digest().catch(() => watcher.digest()))
   })
 

@@ -39,11 +39,13 @@ export class Stage {
   readonly #shards: (() => MemoryLogs) | undefined
   #count = 0
 
-  /** @param kind `shards`: three, in memory; `scanned`: the same as a log that promises no more than Kafka does. */
+  /** @param kind `shards`: three, in memory; `scanned`: the same as a log that promises no more than Kafka does, and lags. */
   constructor(kind: LogKind) {
     if (kind === 'shards' || kind === 'scanned') {
       const files = shardFiles('shop', 3)
-      this.#shards = () => new MemoryLogs('test', files, kind === 'scanned' ? asKafka : {})
+      const random = seeded(1)
+      const lag = () => Math.floor(random() * 4)
+      this.#shards = () => new MemoryLogs('test', files, kind === 'scanned' ? { ...asKafka, lag } : {})
     }
     this.log = kind === 'memory' ? `memory:${randomUUID()}` : `file:${join(this.folder, 'test.log')}`
   }
