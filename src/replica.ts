@@ -477,8 +477,8 @@ class Router {
     when: number | Date,
     { tenant = DEFAULT_TENANT, onProgress }: { tenant?: string; onProgress?: (progress: ReplayProgress) => void } = {},
   ): Promise<Past> {
-    const { log } = this.#engineOf(tenant)
-    return openPast(this.app, log, tenant, untilOf(when), this.#data?.scratch(tenant) ?? ':memory:', onProgress)
+    const { log, shard } = this.#engineOf(tenant)
+    return openPast(this.app, log, tenant, untilOf(when), this.#data?.scratch(tenant) ?? ':memory:', onProgress, shard.cursor)
   }
 
   async status(): Promise<Status> {

@@ -853,23 +853,32 @@ export class Shard {
     if (last && home.status === 'checking') {
       home.status = 'open'
       home.checked = true
-      const pending = home.pending
-      home.pending = []
-      for (const { stored, record, state } of pending) if (home.tenant) this.#foldInto(home, state, stored, record)
-      if (home.queue.length > 0) this.#queued.add(home)
+      this.#goOn(home)
     }
     this.#endOfFold()
+  }
+
+  /** A tenant was checked: what came for it meanwhile is folded. */
+  #goOn(home: Home): void {
+    const { pending } = home
+    home.pending = []
+    for (const { stored, record, state } of pending) if (home.tenant) this.#foldInto(home, state, stored, record)
+    if (home.queue.length > 0) this.#queued.add(home)
   }
 
   #misplaced(name: string, error: EngineError | 'rebuild'): void {
     const home = this.#home(name)
     if (error !== 'rebuild') return this.#halt(home, error)
+    // In a run that has seen the log from its beginning, all that the tenant ever had waits here, unless some of it was folded before.
+    const missed = this.#startedAt > 0 || home.position > 0
     close(home)
     this.#open.delete(home)
     home.status = 'closed'
     home.version = home.position = 0
     this.#options.discard(name)
-    this.#openHome(home, true)
+    this.#openHome(home, missed)
+    if (home.checked) this.#goOn(home)
+    this.#endOfFold()
   }
 
   /** Closes the tenants that were idle longest, if there are more than so many; only those that nobody has used since. */
@@ -1025,8 +1034,9 @@ export class Shard {
     if (this.#claiming) return
     const { me, strategy, address } = this.#options
     const { term } = this.#state
-    if (this.#stopping) {
-      if (term.owner === me && !this.#busy()) this.#propose(term.number + 1, null, null)
+    // Who is stopping takes the shard only for those who wait already.
+    if (this.#stopping && !this.#busy()) {
+      if (term.owner === me) this.#propose(term.number + 1, null, null)
       return
     }
     const role = this.#role()
