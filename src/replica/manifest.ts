@@ -5,11 +5,9 @@
 import { randomUUID } from 'node:crypto'
 import { control, emptyShard, type ShardState } from '../accept.ts'
 import { EngineError } from '../errors.ts'
+import { manifestValue } from '../log/manifest.ts'
 import type { Log, Logs } from '../log.ts'
-import { decode, encodeControl } from '../record.ts'
-
-/** How far versions may lie back, unless the manifest says otherwise. */
-const WINDOW = 10_000
+import { decode } from '../record.ts'
 
 /**
  * Every shard as its manifest has it.
@@ -106,13 +104,3 @@ async function firstManifest(log: Log, app: string, check: (state: ShardState) =
 }
 
 const isDenied = (cause: unknown): boolean => cause instanceof EngineError && cause.code === 'log-denied'
-
-/** A manifest as a new log gets it. */
-export function manifestValue(of: {
-  readonly log: string
-  readonly app: string
-  readonly partitions: number
-  readonly partition: number
-}): string {
-  return encodeControl({ kind: 'manifest', time: Date.now(), rules: 1, window: WINDOW, generation: 1, ...of })
-}
