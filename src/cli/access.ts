@@ -34,11 +34,17 @@ const GREETING = 5_000
 export async function access<T>(cli: Cli, settings: Settings, writes: boolean, use: (replica: Access) => Promise<T>): Promise<T> {
   const { timeout } = settings
   const deadline = performance.now() + timeout
+  let met = false
   for (;;) {
     cli.signal.throwIfAborted()
     try {
       const running = await connect(cli, settings)
-      if (!running) return await open(cli, settings, writes, use)
+      if (!running) {
+        // One was there a moment ago. Where no app was named, which is needed only without one, the next one is waited for.
+        if (met && !(await settings.maybeApp())) throw new LinkError('unreachable', 'it went away while it was asked')
+        return await open(cli, settings, writes, use)
+      }
+      met = true
       try {
         return await use(running.access)
       } finally {

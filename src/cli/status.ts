@@ -4,7 +4,7 @@ import type { Status } from '../replica.ts'
 import { access } from './access.ts'
 import type { Cli } from './context.ts'
 import { examples, withOptions } from './options.ts'
-import { count, paint, pairs, printable, table } from './output.ts'
+import { count, paint, pairs, plural, printable, table } from './output.ts'
 import { duration } from './progress.ts'
 import { type Flags, Settings } from './settings.ts'
 
@@ -60,6 +60,9 @@ function describe(running: boolean, status: Status): string {
     ...(error ? { error } : {}),
   }))
   if (tenants.length > 0) parts.push(table(tenants))
+  // To open each of them only to tell its version would keep the replica busy.
+  if (status.databases > tenants.length)
+    parts.push(paint.dim(`${plural(status.databases, 'tenant')} have a database here; shown are those met in this run`))
   if (members.length > 0) {
     parts.push(
       table(

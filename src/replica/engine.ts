@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { ShardState } from '../accept.ts'
 import { type App, definitionOf } from '../app.ts'
 import type { Strategy } from '../consistency.ts'
-import { openStore } from '../database/sqlite.ts'
+import { openLazily } from '../database/lazy.ts'
 import type { IdEntry, Store } from '../database.ts'
 import { prepare } from '../decide.ts'
 import { EngineError } from '../errors.ts'
@@ -210,8 +210,8 @@ export class Engine {
     this.#feed({ type: 'tick' })
   }
 
-  beats(beats: ReadonlyMap<string, number>): void {
-    this.#feed({ type: 'beats', beats })
+  beats(beats: ReadonlyMap<string, number>, preferred: string | undefined): void {
+    this.#feed({ type: 'beats', beats, preferred })
   }
 
   /** An app that lacks an event type of its log would halt tenant by tenant; it is told at once. */
@@ -417,7 +417,7 @@ export class Engine {
     const { app, data } = this.#around
     const halted = data?.halted(tenant)
     if (halted !== undefined) throw new EngineError('diverged', halted)
-    return openStore(definitionOf(app).database, data?.tenant(tenant) ?? ':memory:', { mode: 'write' })
+    return openLazily(definitionOf(app).database, data?.tenant(tenant) ?? ':memory:')
   }
 
   // --- Commands -------------------------------------------------------------------------------------------------------
@@ -555,7 +555,10 @@ export class Engine {
         // The leader was none any more, or is closing: nothing was written, and the next one is asked.
         if (passing.has(error.code)) this.#feed({ type: 'forwarded', request, term, reply: 'refused' })
         else this.#feed({ type: 'forwarded', request, term, reply: 'failed', error })
-      } else this.#feed({ type: 'forwarded', request, term, reply: error instanceof LinkError ? error.kind : 'lost' })
+      } else {
+        this.#around.notice(`a command could not be passed on: ${(error as Error).message}`)
+        this.#feed({ type: 'forwarded', request, term, reply: error instanceof LinkError ? error.kind : 'lost' })
+      }
     }
   }
 

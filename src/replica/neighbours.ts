@@ -1,7 +1,9 @@
 /**
- * The other replicas, by the addresses that stand in term records: in this process, or behind a socket of this machine. Whoever is
- * there is asked to execute a command in our place.
+ * The other replicas, by the addresses that stand in term records: in this process, behind a socket of this machine, or at a URL. Whoever
+ * is there is asked to execute a command in our place.
  */
+import { EngineError } from '../errors.ts'
+import { HttpLink } from './http-link.ts'
 import { Link, LinkError } from './link.ts'
 
 /** A command that is passed on. */
@@ -32,24 +34,48 @@ export function leave(id: string): void {
   here.delete(MEMORY + id)
 }
 
+/** What came from another process says what it should, or is refused. @throws EngineError invalid-input */
+export function forwarded(params: unknown): Forwarded {
+  const { command, id, tenant, timeout, fresh } = (params ?? {}) as { readonly [K in keyof Forwarded]?: unknown }
+  if (
+    typeof command === 'string' &&
+    typeof id === 'string' &&
+    typeof tenant === 'string' &&
+    typeof timeout === 'number' &&
+    typeof fresh === 'boolean'
+  )
+    return params as Forwarded
+  throw new EngineError('invalid-input', 'this is no command that a replica passes on')
+}
+
 export class Neighbours {
-  readonly #links = new Map<string, Link>()
+  readonly #links = new Map<string, Link | HttpLink>()
+  readonly #secret: string | undefined
+
+  constructor(secret?: string) {
+    this.#secret = secret
+  }
 
   /** @throws LinkError; EngineError as the other side threw it */
   async forward(address: string, command: Forwarded): Promise<unknown> {
     const neighbour = here.get(address)
     if (neighbour) return await neighbour(command)
     if (address.startsWith(MEMORY)) throw new LinkError('unreachable', 'the leader is gone')
-    return this.#link(address).call('forward', command)
+    const link = this.#link(address)
+    // A socket of this machine tells at once when nobody holds its other end.
+    return link instanceof HttpLink ? link.call('forward', command, command.timeout) : link.call('forward', command)
   }
 
   close(): void {
     for (const link of this.#links.values()) link.close()
   }
 
-  #link(address: string): Link {
+  #link(address: string): Link | HttpLink {
     let link = this.#links.get(address)
-    if (!link) this.#links.set(address, (link = new Link(address)))
+    if (!link) {
+      link = /^https?:/.test(address) ? new HttpLink(address, this.#secret) : new Link(address)
+      this.#links.set(address, link)
+    }
     return link
   }
 }

@@ -2,7 +2,7 @@
  * Replays one tenant from the log into a database of its own: the past as a whole database, and the check that the living one is
  * what its log says. The same fold as everywhere; only where it stops differs.
  */
-import { accept, control, emptyShard, enter, genesis, isHome, type ShardState } from '../accept.ts'
+import { accept, control, emptyShard, enter, genesis, isHome, type ShardState, type Verdict } from '../accept.ts'
 import type { App } from '../app.ts'
 import type { Standing, Store } from '../database.ts'
 import { EngineError } from '../errors.ts'
@@ -72,10 +72,11 @@ export async function replay(
   store: Store,
   until: Until,
   progress: (progress: ReplayProgress) => void = () => {},
+  folded: (position: Position, verdicts: readonly Verdict[]) => void = () => {},
 ): Promise<Standing> {
   const head = 'position' in until ? until.position : await log.head()
   let tenant: Tenant | undefined
-  let folded = 0
+  let count = 0
   for await (const { shard, stored, record } of records(log, name, head)) {
     tenant ??= new Tenant(app, name, store, record.log)
     const { version } = tenant.state
@@ -87,8 +88,8 @@ export async function replay(
       tenant.foldUpTo(shard, stored.position, record, until.version, log.place)
       break
     }
-    tenant.fold(shard, stored.position, stored.value, record, log.place)
-    if (++folded % 512 === 0) {
+    folded(stored.position, tenant.fold(shard, stored.position, stored.value, record, log.place).verdicts)
+    if (++count % 512 === 0) {
       tenant.commit()
       progress({ position: stored.position, head, events: tenant.state.version })
     }

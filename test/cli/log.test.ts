@@ -189,7 +189,7 @@ describe('log copy', () => {
     // Only whoever says that the copy is lost gets another one.
     await ok(['log', 'copy', 'file:a.log', 'file:c.log', '--copy-is-lost'], { cwd })
     expect((await summaryOf(`file:${join(cwd, 'c.log')}`)).tenants).toEqual(source.tenants)
-  }, 60_000)
+  }, 180_000)
 
   it('refuses what is there already, and what is no log', async () => {
     const cwd = makeFolder()

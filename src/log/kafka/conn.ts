@@ -3,7 +3,7 @@
  * answer or in `Disconnected`, which tells whether the broker may have seen it; a request that went unanswered takes its connection with
  * it, for later answers would come behind it; and nothing is left running once a connection is closed.
  */
-import { Connection, type ConnectionOptions, type Reader, type Writer } from '@platformatic/kafka'
+import { AuthenticationError, Connection, type ConnectionOptions, type Reader, type Writer } from '@platformatic/kafka'
 import type { KafkaSettings } from './settings.ts'
 
 /** The connection failed, at any stage. The one error that calls throw. */
@@ -11,12 +11,20 @@ export class Disconnected extends Error {
   override readonly name = 'Disconnected'
   /** Whether the request may have reached the broker. `false` is certain; `true` means that nobody knows. */
   readonly sent: boolean
+  /** Who we are, or how we speak, was not accepted: TLS, certificates, SASL. To try again as before is of little use. */
+  readonly refused: boolean
 
   constructor(message: string, sent: boolean, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause })
     this.sent = sent
+    // What lies at the bottom counts: a broker that goes away while it is asked who we are has refused nobody.
+    this.refused = refusals.test(causes(cause).at(-1)?.code ?? '')
   }
 }
+
+/** Codes of errors of the transport, of TLS in Node.js and of certificates in OpenSSL. */
+const refusals =
+  /^(PLT_KFK_AUTHENTICATION|PLT_KFK_PROTOCOL|PLT_KFK_USER|ERR_TLS_.*|ERR_SSL_.*|EPROTO|.*CERT.*|UNABLE_TO_.*|HOSTNAME_MISMATCH)$/
 
 /** One kind of request: https://kafka.apache.org/protocol lists keys and versions. */
 export interface Api {
@@ -166,9 +174,17 @@ export class Conn {
 
 /** The innermost message that says something: the transport wraps what happened in 'Connection to … failed'. */
 function reason(cause: unknown): string {
-  if (!(cause instanceof Error)) return String(cause)
-  if (cause instanceof AggregateError && cause.errors.length > 0) return reason(cause.errors[0])
-  return cause.cause === undefined ? cause.message : reason(cause.cause)
+  const chain = causes(cause)
+  const told = chain.find(({ code }) => code === 'PLT_KFK_USER') ?? chain.at(-1)
+  // Those of OpenSSL go over several lines.
+  return (told?.message ?? String(cause)).replace(/\s+/g, ' ').trim()
+}
+
+/** An error, its cause, the cause of that, and so on. */
+function causes(error: unknown): (Error & { readonly code?: string })[] {
+  if (!(error instanceof Error)) return []
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : undefined
+  return [error, ...causes(first ?? error.cause)]
 }
 
 function transportOptions(settings: KafkaSettings): ConnectionOptions {
@@ -185,6 +201,12 @@ function transportOptions(settings: KafkaSettings): ConnectionOptions {
     // Off the loopback a broker is mostly named by host; an address must not be sent as a server name.
     if (servername !== undefined) options.tlsServerName = servername
   }
-  if (sasl !== undefined) options.sasl = { ...sasl }
+  if (sasl?.mechanism === 'OAUTHBEARER') options.sasl = { ...sasl, authBytesValidator: refusal }
+  else if (sasl !== undefined) options.sasl = { ...sasl }
   return options
+}
+
+/** A broker refuses a token by saying why and waiting for an empty answer, which the transport would take for a welcome (RFC 7628, 3.2.2). */
+function refusal(said: Buffer, done: (error: Error | null, said: Buffer) => void): void {
+  done(said.length === 0 ? null : new AuthenticationError(`the token was refused: ${said.toString()}`), said)
 }
