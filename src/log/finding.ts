@@ -42,3 +42,14 @@ export function runChecks<Name extends string, Facts>(
   }
   return findings
 }
+
+// --- Words for findings ----------------------------------------------------------------------------------------------------------
+
+export const plural = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`
+
+/** The first ten of them. */
+export const list = (numbers: readonly number[]): string =>
+  numbers.length > 10 ? `${numbers.slice(0, 10).join(', ')} and ${numbers.length - 10} more` : numbers.join(', ')
+
+export const partitionList = (partitions: readonly { readonly index: number }[]): string =>
+  `partition${partitions.length === 1 ? '' : 's'} ${list(partitions.map(({ index }) => index))}`

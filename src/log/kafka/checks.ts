@@ -3,7 +3,8 @@
  * user accepts what it finds. A check says `unsafe` only where events could be lost, changed or written by nobody's leave.
  */
 import type { Broker } from './calls.ts'
-import { type Finding, type Looked, risky, runChecks, unknown, unsafe } from '../finding.ts'
+import { type Finding, type Looked, list, partitionList, plural, risky, runChecks, unknown, unsafe } from '../finding.ts'
+import { type ScanFacts, scanChecks } from '../scan.ts'
 
 /** Settings by name, whoever set them; or why they could not be read. */
 export type Config = ReadonlyMap<string, string | null> | string
@@ -46,16 +47,6 @@ export interface OpenTransaction {
   readonly offset: number
   /** Milliseconds since its producer last wrote. */
   readonly idle: number
-}
-
-export interface ScanFacts {
-  readonly partition: number
-  readonly records: number
-  /** Without effect, by the reason why. */
-  readonly foreign: ReadonlyMap<string, number>
-  /** Decisions, by verdict. */
-  readonly verdicts: ReadonlyMap<string, number>
-  readonly sealed: boolean
 }
 
 export interface ClusterFacts {
@@ -207,7 +198,7 @@ export const CHECKS = {
   'request-bytes': ({ settings, maxRecordBytes }) => {
     const need = maxRecordBytes + ENVELOPE
     const small = brokersWhere(settings, 'socket.request.max.bytes', value => Number(value) < need)
-    if (small === undefined) return undefined
+    if (small === undefined) return settingsKnown(settings) ? 'a request with the largest record fits' : undefined
     return unsafe(
       `socket.request.max.bytes is ${small.value} on ${small.who}; a record of ${maxRecordBytes} bytes needs up to ${need}`,
       'the broker breaks the connection when such a record is sent',
@@ -477,38 +468,7 @@ export const CHECKS = {
       `partitions cannot be taken away: make another topic with as many as the log shall have, mainstem kafka create-log kafka://${facts.bootstrap}/NAME --app NAME --partitions ${shards.length}, and copy the log (${log.name}) into it`,
     )
   },
-  'foreign-records': ({ scans }) => {
-    if (!scans) return undefined
-    const reasons = sum(scans.map(({ foreign }) => foreign))
-    const records = scans.reduce((all, each) => all + each.records, 0)
-    if (reasons.size === 0) return `each of ${plural(records, 'record')} is of this log`
-    const told = [...reasons].sort((a, b) => b[1] - a[1]).slice(0, 5)
-    return risky(
-      `${[...reasons.values()].reduce((all, each) => all + each, 0)} of ${plural(records, 'record')} have no effect: ${told.map(([reason, count]) => `${count} × ${reason}`).join(', ')}`,
-      'none for the replicas, who count and skip them; but somebody else writes into this topic',
-      'look at them with mainstem log tail --all, and take Write on the topic from whoever it was',
-    )
-  },
-  'damaged-history': ({ scans }) => {
-    if (!scans) return undefined
-    const diverged = sum(scans.map(({ verdicts }) => verdicts)).get('diverged') ?? 0
-    if (diverged === 0) return 'every record was made at a digest of this log'
-    return risky(
-      `${plural(diverged, 'decision was', 'decisions were')} made at a digest that this log does not lead to`,
-      'they have no effect; but the log was altered behind them, or the replica that wrote them is damaged',
-      'run mainstem verify on every replica; mainstem log tail --all shows the records',
-    )
-  },
-  sealed: ({ scans }) => {
-    if (!scans) return undefined
-    const sealed = scans.filter(each => each.sealed)
-    if (sealed.length === 0) return 'the log goes on'
-    return risky(
-      `${partitionList(sealed.map(({ partition }) => ({ index: partition })))} sealed`,
-      'nothing more is written',
-      'the log goes on in its copy: use that',
-    )
-  },
+  ...scanChecks,
 } as const satisfies { readonly [name: string]: (facts: ClusterFacts) => Looked }
 
 export type CheckName = keyof typeof CHECKS
@@ -584,20 +544,3 @@ function lowest(settings: ReadonlyMap<number, Config>, key: string): number | un
   const values = [...settings.values()].flatMap(config => number(config, key) ?? [])
   return values.length === 0 ? undefined : Math.min(...values)
 }
-
-function sum(maps: readonly ReadonlyMap<string, number>[]): Map<string, number> {
-  const all = new Map<string, number>()
-  for (const map of maps) for (const [key, count] of map) all.set(key, (all.get(key) ?? 0) + count)
-  return all
-}
-
-// --- Words -----------------------------------------------------------------------------------------------------------------------
-
-const plural = (count: number, one: string, many = `${one}s`): string => `${count} ${count === 1 ? one : many}`
-
-/** The first ten of them. */
-const list = (numbers: readonly number[]): string =>
-  numbers.length > 10 ? `${numbers.slice(0, 10).join(', ')} and ${numbers.length - 10} more` : numbers.join(', ')
-
-const partitionList = (partitions: readonly { readonly index: number }[]): string =>
-  `partition${partitions.length === 1 ? '' : 's'} ${list(partitions.map(({ index }) => index))}`

@@ -3,11 +3,10 @@
  * not ask, or nobody answers, is left open and told as such.
  */
 import type { Log } from '../../log.ts'
-import { type Effect, LogFold, stored } from '../fold.ts'
 import { readManifest } from '../manifest.ts'
 import { decodeBatches } from './batch.ts'
 import { type ConfigResource, describeConfigs, describeProducers, endTxn, fetch, listOffsets, listTransactions } from './calls.ts'
-import type { ClusterFacts, Config, OpenTransaction, ScanFacts, ShardFacts, TopicFacts } from './checks.ts'
+import type { ClusterFacts, Config, OpenTransaction, ShardFacts, TopicFacts } from './checks.ts'
 import { type Conn, Disconnected, Refused } from './client.ts'
 import { transactionalIdOf } from './partition.ts'
 import { parsed, rosterTopic } from './roster.ts'
@@ -210,26 +209,4 @@ async function clocksOf(questions: Questions, { roster: facts }: ClusterFacts): 
   // Nobody is alive where the last beat is old: by this machine's clock, roughly.
   const alive = [...heard].filter(([, { at }]) => last - at < LATELY && Math.abs(Date.now() - at) < 10 * LATELY)
   return alive.map(([replica, { ahead }]) => ({ replica, ahead }))
-}
-
-/** Reads a whole shard, and judges every record as the replicas do. */
-export async function scanShard(
-  log: Log,
-  partition: number,
-  onRecord: (position: number) => void,
-  signal: AbortSignal,
-): Promise<ScanFacts> {
-  const fold = new LogFold()
-  const foreign = new Map<string, number>()
-  const verdicts = new Map<string, number>()
-  const count = (map: Map<string, number>, key: string) => map.set(key, (map.get(key) ?? 0) + 1)
-  let records = 0
-  for await (const each of stored(log, { upTo: await log.head(), signal })) {
-    records++
-    const effect: Effect = fold.take(each)
-    if (effect.kind === 'none') count(foreign, effect.reason)
-    else if (effect.kind === 'data') for (const verdict of effect.verdicts) count(verdicts, verdict)
-    onRecord(each.position)
-  }
-  return { partition, records, foreign, verdicts, sealed: fold.shard.sealed }
 }
