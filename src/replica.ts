@@ -192,8 +192,12 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
   if (!isApp(app))
     throw new EngineError('invalid-app', 'the first argument of openReplica is an app: what app(...) or model(...).app(...) made')
   checkOptions(options)
-  const { log, fencing } = options
-  const kafka = { app: app.name, ...(fencing === undefined ? {} : { fencing }) }
+  const { log, fencing, maxRecordBytes } = options
+  const kafka = {
+    app: app.name,
+    ...(fencing === undefined ? {} : { fencing }),
+    ...(maxRecordBytes === undefined ? {} : { maxRecordBytes }),
+  }
   const logs = typeof log === 'string' ? await openLogs(log, kafka) : 'shards' in log ? log : oneShard(log)
   let data: DataDirectory | undefined
   let listen: Listen | undefined
@@ -240,6 +244,7 @@ class Router {
     this.#options = options
     this.#logs = logs
     this.#data = data
+    this.#notices.push(...(logs.notices ?? []))
     this.#neighbours = new Neighbours(options.listen?.secret)
     const { timeout = 10_000, maxRecordBytes = MAX_RECORD_BYTES, release = process.env.MAINSTEM_RELEASE ?? '' } = options
     const strategy = options.strategy ?? (logs.spans === 'network' ? 'leader' : 'optimistic')

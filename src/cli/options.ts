@@ -8,6 +8,7 @@ const shared = {
   strategy: ['--strategy <name>', 'optimistic, leader or first-wins (default: optimistic)'],
   tenant: ['--tenant <name>', 'the tenant (default: default)'],
   timeout: ['--timeout <time>', 'how long to wait at most, such as 500ms or 1m (default: 10s)'],
+  accept: ['--accept <names>', 'what is unsafe about the log and shall be taken as it is, by its names in mainstem doctor'],
   json: ['--json', 'write JSON'],
 } as const
 

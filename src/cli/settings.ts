@@ -8,7 +8,7 @@ import { type App, isApp, known } from '../app.ts'
 import { type StrategyName, strategies } from '../consistency.ts'
 import { EngineError } from '../errors.ts'
 import { isTenant } from '../ids.ts'
-import { logPath } from '../log/open.ts'
+import { isKafka, logPath } from '../log/open.ts'
 import { CliError } from './failure.ts'
 import { readDuration } from './input.ts'
 import { load, loadApp } from './load.ts'
@@ -23,6 +23,8 @@ export interface Config {
   readonly tenant?: string
   /** Milliseconds, or text such as '10s'. */
   readonly timeout?: number | string
+  /** What is unsafe about the log, and shall be taken as it is: names that `mainstem doctor` gives. */
+  readonly accept?: string | readonly string[]
 }
 
 export interface Flags {
@@ -32,9 +34,10 @@ export interface Flags {
   readonly strategy?: string
   readonly tenant?: string
   readonly timeout?: string
+  readonly accept?: string
 }
 
-const names = ['app', 'log', 'data', 'strategy', 'tenant', 'timeout'] as const
+const names = ['app', 'log', 'data', 'strategy', 'tenant', 'timeout', 'accept'] as const
 const configFiles = ['mainstem.config.ts', 'mainstem.config.mts', 'mainstem.config.js', 'mainstem.config.mjs']
 const DEFAULT_FOLDER = '.mainstem'
 
@@ -92,6 +95,12 @@ export class Settings {
     throw new EngineError('log-unusable', `there is no log at ${path}${hint}`)
   }
 
+  /** The log, of any kind. A file must exist. */
+  async anyLog(): Promise<string> {
+    const setting = this.#text('log')
+    return setting !== undefined && isKafka(setting) ? setting : this.existingLog()
+  }
+
   /** The log, whose folder is made if it is the default one. */
   async writableLog(): Promise<string> {
     const { setting, path, source } = await this.#log()
@@ -126,6 +135,16 @@ export class Settings {
   get timeout(): number {
     const found = this.#find('timeout')
     return found ? readDuration(found.value as string | number, this.#called('timeout', found.source)) : 10_000
+  }
+
+  /** Names of checks. */
+  get accept(): readonly string[] {
+    const found = this.#find('accept')
+    if (!found) return []
+    const { value, source } = found
+    const names = typeof value === 'string' ? value.split(',').map(name => name.trim()) : value
+    if (Array.isArray(names) && names.every(name => typeof name === 'string')) return names.filter(name => name !== '')
+    throw new EngineError('invalid-option', `${this.#called('accept', source)} is a list of names, such as 'retention,compaction'`)
   }
 
   async #log(): Promise<{ readonly setting: string; readonly path: string; readonly source: Source }> {

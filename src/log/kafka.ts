@@ -4,8 +4,10 @@
  */
 import { EngineError } from '../errors.ts'
 import type { Log, Logs } from '../log.ts'
+import { MAX_RECORD_BYTES } from '../record.ts'
 import type { Roster } from '../roster.ts'
 import { KafkaClient } from './kafka/client.ts'
+import { checkAccepted, checkCluster } from './kafka/guard.ts'
 import { PartitionLog } from './kafka/partition.ts'
 import { type Fencing, fencings } from './kafka/producer.ts'
 import { KafkaRoster } from './kafka/roster.ts'
@@ -19,6 +21,10 @@ export interface KafkaOptions {
   readonly app?: string
   /** The most that a batch may take, bytes; a single record may be larger. */
   readonly maxBatchBytes?: number
+  /** The largest record that will be written, bytes: the topic must take it. */
+  readonly maxRecordBytes?: number
+  /** What is unsafe about the cluster, and shall be taken as it is: by the names that `mainstem doctor` gives. */
+  readonly accept?: readonly string[]
 }
 
 /** Below the default of max.message.bytes, 1,048,588, with what batch and request add. */
@@ -29,32 +35,41 @@ export class KafkaLogs implements Logs {
   readonly spans = 'network' as const
   readonly shards: readonly Log[]
   readonly roster: Roster
+  readonly notices: readonly string[]
   readonly #client: KafkaClient
 
-  private constructor(description: string, client: KafkaClient, shards: readonly Log[], roster: Roster) {
+  private constructor(description: string, client: KafkaClient, shards: readonly Log[], roster: Roster, notices: readonly string[]) {
     this.description = description
     this.#client = client
     this.shards = shards
     this.roster = roster
+    this.notices = notices
   }
 
   /**
    * @param url 'kafka://host:9092/topic'
-   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unusable when there is no such topic
+   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unusable when there is no such topic, log-unsafe
    */
-  static async open(url: string, { fencing = 'epoch', app, maxBatchBytes = MAX_BATCH_BYTES }: KafkaOptions = {}): Promise<KafkaLogs> {
+  static async open(
+    url: string,
+    { fencing = 'epoch', app, maxBatchBytes = MAX_BATCH_BYTES, maxRecordBytes = MAX_RECORD_BYTES, accept = [] }: KafkaOptions = {},
+  ): Promise<KafkaLogs> {
     if (!fencings.includes(fencing))
       throw new EngineError('invalid-option', `fencing is one of ${fencings.join(', ')}, not ${JSON.stringify(fencing)}`)
+    checkAccepted(accept)
     const { settings, topic: name } = kafkaSettings(url)
     const client = new KafkaClient(settings)
     try {
       const topic = await Topic.open(client, name)
+      // A roster that is missing is made below.
+      const accepted = [...accept, 'roster-missing']
+      const notices = await checkCluster(topic, { accept: accepted, maxRecordBytes, transactional: fencing !== 'term' })
       const roster = await KafkaRoster.open(topic)
       const shards = Array.from({ length: topic.partitions }, (_, partition) => {
         const description = topic.partitions === 1 ? url : `${url}, partition ${partition}`
         return new PartitionLog(topic, partition, { description, fencing, app, maxBatchBytes, random: Math.random })
       })
-      return new KafkaLogs(url, client, shards, roster)
+      return new KafkaLogs(url, client, shards, roster, notices)
     } catch (error) {
       client.close()
       throw error

@@ -6,11 +6,10 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { control, emptyShard, type ShardState } from '../accept.ts'
 import { EngineError } from '../errors.ts'
+import { manifestValue } from '../log/manifest.ts'
 import type { Log, Logs, Position } from '../log.ts'
-import { decode, encodeControl } from '../record.ts'
+import { decode } from '../record.ts'
 
-/** How far versions may lie back, unless the manifest says otherwise. */
-const WINDOW = 10_000
 /** For so long a log that lags may hide that it has a manifest, ms. */
 const PATIENCE = 2_000
 
@@ -125,13 +124,3 @@ async function firstManifest(log: Log, app: string, check: (founded: Founded) =>
 }
 
 const isDenied = (cause: unknown): boolean => cause instanceof EngineError && cause.code === 'log-denied'
-
-/** A manifest as a new log gets it. */
-export function manifestValue(of: {
-  readonly log: string
-  readonly app: string
-  readonly partitions: number
-  readonly partition: number
-}): string {
-  return encodeControl({ kind: 'manifest', time: Date.now(), rules: 1, window: WINDOW, generation: 1, ...of })
-}

@@ -25,7 +25,7 @@ export async function openPast(
     if (path !== ':memory:') discardDatabase(path)
   }
   try {
-    const { version, time, digest } = await replay(app, log, tenant, store, until, onProgress, { known })
+    const { version, time, digest } = await replay(app, log, tenant, store, until, onProgress, known === undefined ? {} : { known })
     return {
       version,
       digest,

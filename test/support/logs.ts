@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { App } from '../../src/app.ts'
 import { MemoryFile, MemoryLogs, type MemoryOptions } from '../../src/log/memory.ts'
-import { manifestValue } from '../../src/replica/manifest.ts'
+import { manifestValue } from '../../src/log/manifest.ts'
 import { openReplica, type Replica, type ReplicaOptions } from '../../src/replica.ts'
 import { makeLog, newUrl } from './kafka.ts'
 

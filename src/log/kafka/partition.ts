@@ -62,6 +62,9 @@ export interface PartitionOptions extends Omit<ProducerOptions, 'transactionalId
   readonly description: string
 }
 
+/** Shared by all who write to the shard. */
+export const transactionalIdOf = (topic: string, partition: number): string => `mainstem.${topic}.${partition}`
+
 export class PartitionLog implements Log {
   readonly description: string
   readonly place: string
@@ -93,7 +96,7 @@ export class PartitionLog implements Log {
     this.description = options.description
     this.place = `${topic.id}/${partition}`
     this.conditional = options.fencing !== 'term'
-    this.#transactionalId = `mainstem.${topic.name}.${partition}`
+    this.#transactionalId = transactionalIdOf(topic.name, partition)
     this.#producer = new Producer({ ...options, transactionalId: this.#transactionalId, version: topic.versions.transactions })
   }
 
