@@ -465,7 +465,10 @@ export class Shard {
     for (const home of this.#queued) {
       for (const request of home.queue) {
         if (request.forwarded)
-          this.#refuse(request, new EngineError('not-leader', 'this replica cannot reach the log now; nothing was written', { id: request.id }))
+          this.#refuse(
+            request,
+            new EngineError('not-leader', 'this replica cannot reach the log now; nothing was written', { id: request.id }),
+          )
       }
     }
   }
@@ -489,7 +492,8 @@ export class Shard {
       if (answer.status !== 'written') this.#campaign = undefined
       if (answer.status === 'unknown') this.#retryCampaignAt = this.#now + 50 + this.#options.random() * 100
       // Somebody else campaigns, too, and was later: it withdraws for a while.
-      if (answer.status === 'not-written') this.#retryCampaignAt = this.#now + (answer.fenced ? WITHDRAWN : 50) * (1 + this.#options.random())
+      if (answer.status === 'not-written')
+        this.#retryCampaignAt = this.#now + (answer.fenced ? WITHDRAWN : 50) * (1 + this.#options.random())
       this.#noteFatal(answer)
       this.#out.push({ do: 'read-on' })
       return
@@ -551,7 +555,8 @@ export class Shard {
   /** Nothing is answered any more that the log must stand behind; what is here can still be looked at. */
   #lost(error: EngineError): void {
     this.#failure ??= error
-    for (const { attempt } of this.#flying) for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
+    for (const { attempt } of this.#flying)
+      for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
     for (const request of this.#forwarded.keys()) this.#refuse(request, unknownOutcome(request, error))
     this.#refuseAll(error)
     for (const read of this.#allReads()) this.#serve(read, error)

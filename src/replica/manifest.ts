@@ -4,11 +4,10 @@
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
-import { control, emptyShard, type ShardState } from '../accept.ts'
+import type { ShardState } from '../accept.ts'
 import { EngineError } from '../errors.ts'
-import { manifestValue } from '../log/manifest.ts'
+import { manifestValue, readManifest } from '../log/manifest.ts'
 import type { Log, Logs, Position } from '../log.ts'
-import { decode } from '../record.ts'
 
 /** For so long a log that lags may hide that it has a manifest, ms. */
 const PATIENCE = 2_000
@@ -85,23 +84,9 @@ async function expectedManifest(log: Log, signal: AbortSignal): Promise<Founded>
 }
 
 /** The shard behind its manifest; still empty if it has none. @param known a position that the log certainly has */
-async function manifestOf(log: Log, signal: AbortSignal, known = 0): Promise<Founded> {
-  const head = Math.max(known, await log.head())
-  for (let after = 0; ; ) {
-    const lags = log.tails || !log.freshHead
-    const wait = lags && after < head ? { wait: true, signal } : {}
-    const { records, reached } = await log.read(after, { tenant: null, ...wait })
-    signal.throwIfAborted()
-    for (const { position, value, tenant } of records) {
-      if (tenant !== null) continue
-      const record = decode(value)
-      if (record.kind === 'foreign' || record.kind === 'data') continue
-      const state = control(emptyShard, record)
-      if (typeof state !== 'string') return { state, position }
-    }
-    if (reached === after) return { state: emptyShard, position: 0 }
-    after = reached
-  }
+export async function manifestOf(log: Log, signal: AbortSignal, known = 0): Promise<Founded> {
+  const { state, reached } = await readManifest(log, { known: Math.max(known, await log.head()), signal })
+  return { state, position: state.log === null ? 0 : reached }
 }
 
 /** Reads the manifest of a log with one shard, or writes it. */
