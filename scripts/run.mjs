@@ -10,10 +10,10 @@
  */
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { onceAtATime } from './lock.mjs'
 
 const NEEDED = [24, 10]
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -25,9 +25,9 @@ const windows = process.platform === 'win32'
 const withBuild = process.argv[2] !== '--no-build'
 const [command, ...args] = process.argv.slice(withBuild ? 2 : 3)
 
-await onceAtATime(installReason, install)
+await onceAtATime(`setup ${root}`, installReason, install)
 requireNode()
-if (withBuild) await onceAtATime(buildReason, build)
+if (withBuild) await onceAtATime(`setup ${root}`, buildReason, build)
 if (command !== undefined) leaveWith(await run(command, args, withTools()))
 
 // What must be true before the command runs: the reason why it is not, or undefined.
@@ -95,36 +95,6 @@ function requireNode() {
     `node_modules holds no Node.js for ${process.platform}-${process.arch}, and ${process.version} is too old: install ${NEEDED.join('.')} or later`,
   )
   process.exit(1)
-}
-
-/** Does `work` if there still is a reason once no other process is at it. A holder touches its lock; one left by a dead process grows old. */
-async function onceAtATime(reasonFor, work) {
-  if (reasonFor() === undefined) return
-  const lock = join(tmpdir(), `mainstem-setup-${createHash('sha256').update(root).digest('hex').slice(0, 16)}.lock`)
-  for (let waiting = false; !take(lock); waiting = true) {
-    if (!waiting) say('waiting for another set-up of this folder')
-    await new Promise(done => setTimeout(done, 250))
-  }
-  const touch = setInterval(() => utimesSync(lock, new Date(), new Date()), 1_000)
-  const release = () => rmSync(lock, { force: true })
-  process.once('exit', release)
-  const reason = reasonFor()
-  if (reason !== undefined) await work(reason)
-  clearInterval(touch)
-  process.off('exit', release)
-  release()
-}
-
-function take(lock) {
-  try {
-    writeFileSync(lock, String(process.pid), { flag: 'wx' })
-    return true
-  } catch (error) {
-    if (error.code !== 'EEXIST') throw error
-  }
-  const touched = statSync(lock, { throwIfNoEntry: false })?.mtimeMs
-  if (touched !== undefined && Math.abs(Date.now() - touched) > 15_000) rmSync(lock, { force: true })
-  return false
 }
 
 async function must(name, list, env) {

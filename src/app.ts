@@ -82,6 +82,7 @@ export interface Asking<DR> {
 type DecideAtOnce = 'decide must answer at once: it may not be async or return a promise'
 type DecideReturns = 'decide must return an event, events, { events, result } or a rejection: is a return missing?'
 type AnswerAtOnce = 'a query must answer at once: it may not be async or return a promise'
+type ProjectAtOnce = 'a projection must write at once: it may not be async or return a promise'
 type IsAny<T> = 0 extends 1 & T ? true : false
 
 /**
@@ -123,8 +124,11 @@ type AnsweredAtOnce<R> = IsAny<R> extends true ? R : [Extract<R, PromiseLike<any
 
 // --- The definition, as users write it --------------------------------------------------------------------------------------------
 
+/** What comes out of short functions, and is dropped, but no promise: where `void` is wanted, TypeScript takes one without a word. */
+type ProjectedAtOnce = void | string | number | bigint | boolean | null | readonly unknown[] | { readonly then?: ProjectAtOnce }
+
 /** One function per event type that brings an event into the tables. It may use nothing but its arguments. */
-export type Projections<EO, DW> = { [K in keyof EO]: (db: DW, data: EO[K], meta: Meta) => void }
+export type Projections<EO, DW> = { [K in keyof EO]: (db: DW, data: EO[K], meta: Meta) => ProjectedAtOnce }
 
 /** Event types and tables: what commands, projections and queries are typed by. */
 export interface Basis<EI, EO, DR, DW> {

@@ -72,3 +72,59 @@ export class Heartbeats {
     return now - seen.since < patience
   }
 }
+
+/** How long an owner may be silent before others campaign, ms. */
+export const PATIENCE = 1_500
+/** How long a member must have been alive without a break before a shard is handed over to it, ms: one that comes and goes gets none. */
+const SETTLED = 5_000
+
+/** Who of a log's members has been there for a while, as this replica saw them. */
+export class Crew {
+  readonly #heartbeats = new Heartbeats()
+  readonly #since = new Map<string, number>()
+
+  /** @param now monotonic, ms. */
+  observe(beats: ReadonlyMap<string, number>, now: number): void {
+    this.#heartbeats.observe(beats, now)
+    for (const who of this.#since.keys()) if (!beats.has(who)) this.#since.delete(who)
+    for (const who of beats.keys()) {
+      if (!this.#heartbeats.lives(who, now, PATIENCE)) this.#since.delete(who)
+      else if (!this.#since.has(who)) this.#since.set(who, now)
+    }
+  }
+
+  excuse(span: number): void {
+    this.#heartbeats.excuse(span)
+  }
+
+  settled(now: number): string[] {
+    return [...this.#since].filter(([, since]) => now - since >= SETTLED).map(([who]) => who)
+  }
+}
+
+/**
+ * Who of the members should own each shard: as many each as can be, and as few changes as that takes. With fewer shards than members those
+ * who have one keep it. Every replica that sees the same comes to the same.
+ * @param owners of the shards, in order; null or no member: to be given
+ */
+export function fairOwners(members: readonly string[], owners: readonly (string | null)[]): (string | undefined)[] {
+  const held = new Map(members.map(member => [member, 0]))
+  for (const owner of owners) if (owner !== null && held.has(owner)) held.set(owner, held.get(owner)! + 1)
+  // Where the shards cannot be divided evenly, one more is left to those who have most.
+  const order = [...members].sort((a, b) => held.get(b)! - held.get(a)! || (a < b ? -1 : 1))
+  const share = Math.floor(owners.length / members.length)
+  const more = owners.length % members.length
+  const room = new Map(order.map((member, rank) => [member, rank < more ? share + 1 : share]))
+  const take = (member: string | null): boolean => {
+    const left = member === null ? 0 : (room.get(member) ?? 0)
+    if (left > 0) room.set(member!, left - 1)
+    return left > 0
+  }
+  const kept = owners.map(owner => (take(owner) ? owner! : undefined))
+  return kept.map(owner => {
+    if (owner !== undefined || members.length === 0) return owner
+    const [next] = [...room].sort(([a, left], [b, right]) => right - left || (a < b ? -1 : 1))[0]!
+    take(next)
+    return next
+  })
+}

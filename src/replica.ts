@@ -14,9 +14,12 @@ import { partitionOf } from './partition.ts'
 import { MAX_RECORD_BYTES } from './record.ts'
 import { DataDirectory, socketPath } from './replica/data.ts'
 import { Engine, type Surroundings } from './replica/engine.ts'
+import { Spread } from './replica/spread.ts'
+import type { HttpLinkServer } from './replica/http-link.ts'
 import { LinkServer } from './replica/link.ts'
+import { checkListen, type Listen, listenOf } from './replica/listen.ts'
 import { ensureManifests } from './replica/manifest.ts'
-import { type Forwarded, leave, Neighbours, settle } from './replica/neighbours.ts'
+import { type Forwarded, forwarded, leave, Neighbours, settle } from './replica/neighbours.ts'
 import { checkKeys, checkOptions, checkTenant, EXECUTE_KEYS, OPEN_KEYS, QUERY_KEYS } from './replica/options.ts'
 import { openPast, runSql, untilOf } from './replica/past.ts'
 import type { Advance } from './replica/progress.ts'
@@ -38,6 +41,11 @@ export interface ReplicaOptions {
   readonly release?: string
   /** A record's size at most, bytes. Default 921,600, so that it fits Kafka's default. */
   readonly maxRecordBytes?: number
+  /**
+   * Where other machines pass commands on to this replica while it leads; only for logs that they share (Kafka). Default: any port of this
+   * machine alone. Left open, MAINSTEM_LISTEN (HOST:PORT), MAINSTEM_ADVERTISE and MAINSTEM_SECRET or MAINSTEM_SECRET_FILE say it.
+   */
+  readonly listen?: Listen
   /** Called now and then while the log is read at the start. */
   readonly onProgress?: (progress: ReplayProgress) => void
   /** Cuts the start off. */
@@ -107,7 +115,10 @@ export interface Status {
   readonly conflicts: number
   readonly sealed: boolean
   readonly failure: string | null
+  /** Those that were met in this run. */
   readonly tenants: { readonly [tenant: string]: TenantStatus }
+  /** How many tenants have a database here. */
+  readonly databases: number
   readonly members: readonly Member[]
   readonly notices: readonly string[]
   /** Of a log with several shards; role and term above are then those of the first, numbers the sums. */
@@ -182,11 +193,19 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
   if (!isApp(app))
     throw new EngineError('invalid-app', 'the first argument of openReplica is an app: what app(...) or model(...).app(...) made')
   checkOptions(options)
-  const { log, fencing } = options
-  const kafka = { app: app.name, ...(fencing === undefined ? {} : { fencing }) }
+  const { log, fencing, maxRecordBytes } = options
+  const kafka = {
+    app: app.name,
+    ...(fencing === undefined ? {} : { fencing }),
+    ...(maxRecordBytes === undefined ? {} : { maxRecordBytes }),
+  }
   const logs = typeof log === 'string' ? await openLogs(log, kafka) : 'shards' in log ? log : oneShard(log)
   let data: DataDirectory | undefined
+  let listen: Listen | undefined
   try {
+    // The environment speaks to those only who listen.
+    listen = logs.spans === 'network' ? listenOf(options.listen, process.env) : options.listen
+    if (listen) checkListen(listen)
     data = options.data === undefined ? undefined : new DataDirectory(options.data, app.name, revision(app))
     data?.clean()
   } catch (error) {
@@ -195,7 +214,7 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
     throw error
   }
   // From here on it is the router that closes both.
-  return (await Router.start(app, options, logs, data)) as unknown as Replica<EI, CI, CR, QI, QR>
+  return (await Router.start(app, listen ? { ...options, listen } : options, logs, data)) as unknown as Replica<EI, CI, CR, QI, QR>
 }
 
 class Router {
@@ -204,14 +223,21 @@ class Router {
   readonly #data: DataDirectory | undefined
   readonly #options: ReplicaOptions
   readonly #me = randomUUID()
-  readonly #neighbours = new Neighbours()
+  readonly #neighbours: Neighbours
   readonly #engines: readonly Engine[]
   readonly #strategy: StrategyName
+  readonly #spread: Spread
   readonly #timers: NodeJS.Timeout[] = []
   readonly #notices: string[] = []
   #server: LinkServer | undefined
+  /** For those on other machines. */
+  #httpServer: HttpLinkServer | undefined
+  /** Where the others reach it; null before it listens. */
+  #address: string | null = null
   /** The shards can be asked: also while they still read. */
   #open = false
+  /** It is on its way out, and still does what it has begun. */
+  #leaving = false
   #closing: Promise<void> | undefined
 
   private constructor(app: App, options: ReplicaOptions, logs: Logs, data: DataDirectory | undefined) {
@@ -219,6 +245,8 @@ class Router {
     this.#options = options
     this.#logs = logs
     this.#data = data
+    this.#notices.push(...(logs.notices ?? []))
+    this.#neighbours = new Neighbours(options.listen?.secret)
     const { timeout = 10_000, maxRecordBytes = MAX_RECORD_BYTES, release = process.env.MAINSTEM_RELEASE ?? '' } = options
     const strategy = options.strategy ?? (logs.spans === 'network' ? 'leader' : 'optimistic')
     this.#strategy = strategy
@@ -236,6 +264,7 @@ class Router {
       notice: text => this.#notice(text),
     }
     this.#engines = logs.shards.map((log, partition) => new Engine(log, partition, around))
+    this.#spread = new Spread(this.#me, around.strategy.reigns)
   }
 
   static async start(app: App, options: ReplicaOptions, logs: Logs, data: DataDirectory | undefined): Promise<Router> {
@@ -264,7 +293,12 @@ class Router {
     if (this.#data) {
       this.#server = await LinkServer.listen(socketPath(this.#data.path), (method, params) => this.#serve(method, params))
     }
-    const address = this.#server?.path ?? settle(this.#me, command => this.#takeOver(command))
+    if (this.#logs.spans === 'network' && strategyOf[strategy].reigns) {
+      const { HttpLinkServer } = await import('./replica/http-link.ts')
+      this.#httpServer = await HttpLinkServer.listen(this.#options.listen ?? {}, params => this.#serve('forward', params))
+    }
+    const address = this.#httpServer?.url ?? this.#server?.path ?? settle(this.#me, command => this.#takeOver(command))
+    this.#address = address
     for (const open of opens) open(address)
     this.#open = true
     const places = this.#engines.map(() => ({ position: 0, head: 0 }))
@@ -300,7 +334,10 @@ class Router {
   }
 
   async #close(): Promise<void> {
-    await all(this.#engines.map(engine => engine.stop(this.#options.timeout ?? 10_000)))
+    const stopped = all(this.#engines.map(engine => engine.stop(this.#options.timeout ?? 10_000)))
+    this.#leaving = true
+    this.#beat()
+    await stopped
     this.#checkpoint()
     await this.#release()
   }
@@ -311,6 +348,7 @@ class Router {
     leave(this.#me)
     this.#neighbours.close()
     await this.#server?.close()
+    await this.#httpServer?.close()
     try {
       this.#logs.roster.leave(this.#me)
     } catch {
@@ -329,14 +367,19 @@ class Router {
   #beat(): void {
     // One that can write no more falls silent, so that somebody else may reign.
     if (this.#engines.some(({ shard }) => shard.failure)) return
+    // One that is closing is to be given nothing more.
+    const reigns = strategyOf[this.#strategy].reigns && !this.#leaving
     try {
-      this.#logs.roster.beat(this.#me, this.#server?.path ?? null)
+      this.#logs.roster.beat(this.#me, this.#address, reigns)
     } catch (error) {
       // Others may take the reign away; that costs time, nothing else.
       this.#notice(`the roster could not be written: ${(error as Error).message}`)
     }
-    const beats = new Map(this.#members().map(({ id, beat }) => [id, beat]))
-    for (const engine of this.#engines) engine.beats(beats)
+    const members = this.#members()
+    const beats = new Map(members.map(({ id, beat }) => [id, beat]))
+    const owners = this.#engines.map(({ shard }) => shard.state.term.owner)
+    const preferred = this.#spread.preferred(members, owners, performance.now())
+    for (const [partition, engine] of this.#engines.entries()) engine.beats(beats, preferred[partition])
   }
 
   #members(): Member[] {
@@ -372,10 +415,11 @@ class Router {
 
   async #serve(method: string, params: unknown): Promise<unknown> {
     const p = params as { command: string; query: string; input?: unknown; sql: string; parameters?: unknown[]; options?: object }
-    if (!this.#open) throw new EngineError('not-ready', 'the replica is starting; nothing was written')
+    if (!this.#open)
+      throw new EngineError(method === 'forward' ? 'not-leader' : 'not-ready', 'the replica is starting; nothing was written')
     switch (method) {
       case 'forward':
-        return this.#takeOver(params as Forwarded)
+        return this.#takeOver(forwarded(params))
       case 'execute':
         return this.execute(p.command, p.input, p.options)
       case 'query':
@@ -440,8 +484,8 @@ class Router {
     when: number | Date,
     { tenant = DEFAULT_TENANT, onProgress }: { tenant?: string; onProgress?: (progress: ReplayProgress) => void } = {},
   ): Promise<Past> {
-    const { log } = this.#engineOf(tenant)
-    return openPast(this.app, log, tenant, untilOf(when), this.#data?.scratch(tenant) ?? ':memory:', onProgress)
+    const { log, shard } = this.#engineOf(tenant)
+    return openPast(this.app, log, tenant, untilOf(when), this.#data?.scratch(tenant) ?? ':memory:', onProgress, shard.cursor)
   }
 
   async status(): Promise<Status> {
@@ -485,6 +529,7 @@ class Router {
       sealed: shards.some(({ sealed }) => sealed),
       failure: shards.find(({ failure }) => failure !== null)?.failure ?? null,
       tenants,
+      databases: this.#data?.tenants().length ?? Object.keys(tenants).length,
       members: this.#members(),
       notices: this.#notices,
       ...(shards.length > 1 ? { shards } : {}),

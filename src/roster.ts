@@ -15,10 +15,13 @@ export interface Member {
   readonly beat: number
   /** Wall clock of the last beat, ms, for people. */
   readonly seen: number
+  /** Whether it would own shards; left out by a roster of one shard, where it does not matter. */
+  readonly reigns?: boolean
 }
 
 export interface Roster {
-  beat(id: string, address: string | null): void
+  /** @param reigns whether it would own shards now */
+  beat(id: string, address: string | null, reigns?: boolean): void
   members(): Member[]
   leave(id: string): void
   close(): void | Promise<void>
@@ -102,6 +105,17 @@ function open(path: string): Opened {
   }
 }
 
+/** Who stands in the roster of an embedded log, without touching it. */
+export function readRoster(path: string): Member[] {
+  if (inodeOf(path) === undefined) return []
+  const db = new DatabaseSync(path, { readOnly: true, timeout: 1_000 })
+  try {
+    return db.prepare('SELECT id, address, beat, seen FROM member ORDER BY id').all() as unknown as Member[]
+  } finally {
+    db.close()
+  }
+}
+
 function inodeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino
 }
@@ -124,8 +138,8 @@ export class MemoryRoster implements Roster {
     this.#members = members
   }
 
-  beat(id: string, address: string | null): void {
-    this.#members.set(id, { id, address, beat: (this.#members.get(id)?.beat ?? 0) + 1, seen: Date.now() })
+  beat(id: string, address: string | null, reigns = true): void {
+    this.#members.set(id, { id, address, beat: (this.#members.get(id)?.beat ?? 0) + 1, seen: Date.now(), reigns })
   }
 
   members(): Member[] {

@@ -8,7 +8,7 @@
  * the speculation: roll back, fold, decide again.
  */
 import { control, emptyShard, isHome, type ShardState } from './accept.ts'
-import { Heartbeats, type Role, roleOf } from './consistency.ts'
+import { Heartbeats, PATIENCE, type Role, roleOf } from './consistency.ts'
 import { EngineError } from './errors.ts'
 import type { Appended, NewRecord, Position, Stored } from './log.ts'
 import { type Folded, Tenant } from './projection.ts'
@@ -17,8 +17,6 @@ import { decideBatch } from './shard/batch.ts'
 import { asEngineError, expired, notReady, speaksOfDoubt, unknownOutcome } from './shard/failures.ts'
 import type { Input, Output, Read, Reply, Request, ShardOptions } from './shard/protocol.ts'
 
-/** How long an owner may be silent before others campaign, ms; each adds a jitter of up to a third. */
-const PATIENCE = 1_500
 /** A tenant that was used within this time is not closed: whoever asked for it is about to read, ms. */
 const IDLE = 100
 /** How long the answer of the log, or of the leader, is waited for behind a deadline, ms. */
@@ -33,6 +31,9 @@ const MAX_TENANTS = 32
 const WITHDRAWN = 300
 /** A campaign that was not settled by then is tried again, ms. */
 const CAMPAIGN_PATIENCE = 2_000
+/** How long others leave a vacant shard to the one who should own it, ms; and how long one who handed it over does. */
+const GRACE = 500
+const HANDED_GRACE = 2_000
 
 interface Attempt {
   readonly home: Home
@@ -140,6 +141,13 @@ export class Shard {
   #fenced = 0
   /** The log and the roster cannot be reached from here, or do not answer. */
   #cutOff = false
+  /** Who should own the shard, as far as that is known. */
+  #preferred: string | undefined
+  /** Since when nobody reigns, or nobody that lives. */
+  #vacantSince: number | undefined
+  /** Who the shard was last handed over to, until somebody reigns; and who did not take it. */
+  #handedTo: string | undefined
+  readonly #unwilling = new Set<string>()
   #live = false
   #stopping = false
   #drained = false
@@ -158,6 +166,7 @@ export class Shard {
     this.#cursor = this.#startedAt = options.cursor ?? 0
     this.#state = options.state ?? emptyShard
     this.#types = new Set(options.types)
+    // So that not all campaign at once.
     this.#patience = PATIENCE * (1 + options.random() / 3)
     this.#maxOpen = options.maxOpen ?? 64
   }
@@ -211,7 +220,7 @@ export class Shard {
   /** When `flush` has something to do next: 0 is now, undefined not before another input. */
   get due(): number | undefined {
     if (this.#newReads.length > 0 || this.#quietAttempts.length > 0 || this.#doubtful.length > 0) return 0
-    if (!this.#live || this.#queued.size === 0 || (!this.#state.sealed && this.#role().may === 'wait')) return undefined
+    if (!this.#live || this.#queued.size === 0 || (!this.#state.sealed && (this.#role().may === 'wait' || this.#yields()))) return undefined
     let due: number | undefined
     for (const home of this.#queued) {
       if (!this.#mayStart(home)) continue
@@ -289,6 +298,7 @@ export class Shard {
         break
       case 'beats':
         this.#heartbeats.observe(input.beats, now)
+        this.#preferred = input.preferred
         this.#feelPulse()
         this.#reign()
         break
@@ -350,7 +360,7 @@ export class Shard {
     if (this.#state.sealed)
       return this.#refuseAll(new EngineError('log-sealed', 'this log was sealed: it goes on in its copy. Open that one'))
     const role = this.#role()
-    if (role.may === 'wait') return this.#reign()
+    if (role.may === 'wait' || this.#yields()) return this.#reign()
     if (role.may === 'forward') return this.#forwardAll(role.address, this.#state.term.number)
     const attempts: Attempt[] = []
     let decisions = 0
@@ -392,7 +402,12 @@ export class Shard {
     const tenant = home.tenant!
     // A projection that throws leaves half its rows: the batch is undone and made again up to that command, which then comes first.
     for (let limit = MAX_BATCH; ; ) {
-      tenant.speculate()
+      try {
+        tenant.speculate()
+      } catch (error) {
+        this.#halt(home, asEngineError(error, 'data-unusable'))
+        return undefined
+      }
       const moment = { now: this.#now, time: this.#time, forgetBefore: this.#state.forgetBefore }
       const batch = decideBatch(home.queue, tenant, limit, moment, this.#options)
       for (const { request, reply } of batch.answered) this.#reply(request, reply)
@@ -450,7 +465,10 @@ export class Shard {
     for (const home of this.#queued) {
       for (const request of home.queue) {
         if (request.forwarded)
-          this.#refuse(request, new EngineError('not-leader', 'this replica cannot reach the log now; nothing was written', { id: request.id }))
+          this.#refuse(
+            request,
+            new EngineError('not-leader', 'this replica cannot reach the log now; nothing was written', { id: request.id }),
+          )
       }
     }
   }
@@ -474,7 +492,8 @@ export class Shard {
       if (answer.status !== 'written') this.#campaign = undefined
       if (answer.status === 'unknown') this.#retryCampaignAt = this.#now + 50 + this.#options.random() * 100
       // Somebody else campaigns, too, and was later: it withdraws for a while.
-      if (answer.status === 'not-written') this.#retryCampaignAt = this.#now + (answer.fenced ? WITHDRAWN : 50) * (1 + this.#options.random())
+      if (answer.status === 'not-written')
+        this.#retryCampaignAt = this.#now + (answer.fenced ? WITHDRAWN : 50) * (1 + this.#options.random())
       this.#noteFatal(answer)
       this.#out.push({ do: 'read-on' })
       return
@@ -536,7 +555,8 @@ export class Shard {
   /** Nothing is answered any more that the log must stand behind; what is here can still be looked at. */
   #lost(error: EngineError): void {
     this.#failure ??= error
-    for (const { attempt } of this.#flying) for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
+    for (const { attempt } of this.#flying)
+      for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
     for (const request of this.#forwarded.keys()) this.#refuse(request, unknownOutcome(request, error))
     this.#refuseAll(error)
     for (const read of this.#allReads()) this.#serve(read, error)
@@ -633,8 +653,9 @@ export class Shard {
     }
     home.version = tenant.state.version
     this.#following.add(home)
+    let last: string | undefined
     for (const [index, { events }] of record.decisions.entries()) {
-      if (folded.verdicts[index] === 'accepted') for (const { type } of events) this.#types.add(type)
+      if (folded.verdicts[index] === 'accepted') for (const { type } of events) if (type !== last) this.#types.add((last = type))
     }
     if (folded.verdicts[0] === 'foreign') this.#foreign++
     if (folded.verdicts[0] === 'diverged') this.#out.push({ do: 'suspect', tenant: home.name, ...tenant.state, position: stored.position })
@@ -837,23 +858,32 @@ export class Shard {
     if (last && home.status === 'checking') {
       home.status = 'open'
       home.checked = true
-      const pending = home.pending
-      home.pending = []
-      for (const { stored, record, state } of pending) if (home.tenant) this.#foldInto(home, state, stored, record)
-      if (home.queue.length > 0) this.#queued.add(home)
+      this.#goOn(home)
     }
     this.#endOfFold()
+  }
+
+  /** A tenant was checked: what came for it meanwhile is folded. */
+  #goOn(home: Home): void {
+    const { pending } = home
+    home.pending = []
+    for (const { stored, record, state } of pending) if (home.tenant) this.#foldInto(home, state, stored, record)
+    if (home.queue.length > 0) this.#queued.add(home)
   }
 
   #misplaced(name: string, error: EngineError | 'rebuild'): void {
     const home = this.#home(name)
     if (error !== 'rebuild') return this.#halt(home, error)
+    // In a run that has seen the log from its beginning, all that the tenant ever had waits here, unless some of it was folded before.
+    const missed = this.#startedAt > 0 || home.position > 0
     close(home)
     this.#open.delete(home)
     home.status = 'closed'
     home.version = home.position = 0
     this.#options.discard(name)
-    this.#openHome(home, true)
+    this.#openHome(home, missed)
+    if (home.checked) this.#goOn(home)
+    this.#endOfFold()
   }
 
   /** Closes the tenants that were idle longest, if there are more than so many; only those that nobody has used since. */
@@ -1001,7 +1031,7 @@ export class Shard {
 
   // --- Leadership ---------------------------------------------------------------------------------------------------
 
-  /** Campaigns where nobody reigns, or nobody that lives; hands over when stopping. */
+  /** Campaigns where nobody reigns, or nobody that lives; hands over when stopping, or to who should own the shard. */
   #reign(): void {
     if (!this.#live || this.#failure || this.#state.log === null || this.#state.sealed) return
     if (this.#now < this.#retryCampaignAt || (this.#campaign && this.#now - this.#campaign.since < CAMPAIGN_PATIENCE)) return
@@ -1009,16 +1039,46 @@ export class Shard {
     if (this.#claiming) return
     const { me, strategy, address } = this.#options
     const { term } = this.#state
-    if (this.#stopping) {
-      if (term.owner === me && !this.#busy()) this.#propose(term.number + 1, null, null)
+    // Who is stopping takes the shard only for those who wait already.
+    if (this.#stopping && !this.#busy()) {
+      if (term.owner === me) this.#propose(term.number + 1, null, null)
       return
     }
     const role = this.#role()
-    if (role.may !== 'wait') return
+    if (term.owner === me && role.may === 'write') {
+      this.#vacantSince = undefined
+      if (!this.#yields() || this.#flying.size > 0) return
+      this.#handedTo = this.#preferred
+      return this.#propose(term.number + 1, null, null)
+    }
+    if (role.may !== 'wait') {
+      this.#vacantSince = this.#handedTo = undefined
+      return
+    }
     if (role.campaign === 'end' && this.#queued.size === 0) return
+    this.#vacantSince ??= this.#now
+    if (role.campaign === 'claim' && this.#defers()) return
+    if (this.#handedTo !== undefined) this.#unwilling.add(this.#handedTo)
+    this.#handedTo = undefined
     this.#retryCampaignAt = this.#now + this.#options.random() * 50
     if (role.campaign === 'claim' && strategy.reigns) this.#propose(term.number + 1, me, address)
     else this.#propose(term.number + 1, null, null)
+  }
+
+  /** Whether this owner makes room for the one who should own the shard: it begins nothing more, and hands over once nothing is on its way. */
+  #yields(): boolean {
+    return this.reigning && this.#otherPreferred() && !this.#unwilling.has(this.#preferred!)
+  }
+
+  /** Whether a vacant shard is left to the one who should own it. */
+  #defers(): boolean {
+    const grace = this.#handedTo === undefined ? GRACE : HANDED_GRACE
+    return this.#otherPreferred() && !this.#unwilling.has(this.#preferred!) && this.#now - this.#vacantSince! < grace
+  }
+
+  #otherPreferred(): boolean {
+    const preferred = this.#preferred
+    return preferred !== undefined && preferred !== this.#options.me && this.#heartbeats.lives(preferred, this.#now, this.#patience)
   }
 
   #propose(number: number, owner: string | null, address: string | null): void {
@@ -1147,8 +1207,9 @@ export class Shard {
       for (const request of attempt.requests) if (late(request)) this.#refuse(request, this.#lateError(request, true))
     }
     for (const request of this.#forwarded.keys()) {
-      // The leader has the same deadline, and knows whether anything was written; or it is just found that there is none.
-      if (request.deadline + GIVING_UP <= now) this.#refuse(request, this.#lateError(request, true))
+      // The leader has the same deadline, waits as long for its log, and then knows whether anything was written; or it is just found that
+      // there is none.
+      if (request.deadline + 2 * GIVING_UP <= now) this.#refuse(request, this.#lateError(request, true))
       if (request.done) this.#forwarded.delete(request)
     }
     for (const read of this.#allReads()) if (read.deadline <= now) this.#serve(read, notReady(read))

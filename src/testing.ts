@@ -37,7 +37,10 @@ export interface Given<EI, CI, CR, QI, QR> {
   ): Given<EI, CI, CR, QI, QR>
 }
 
-/** A command about to be decided. The story goes on behind each assertion. */
+/**
+ * A command about to be decided. The story goes on behind each assertion. One of them must follow in the same turn: a test
+ * that forgets it has looked at nothing, and its run fails with an uncaught AssertionError.
+ */
 export interface When<K extends keyof CI & keyof CR, EI, CI, CR, QI, QR> {
   /** Asserts that it is accepted with exactly these events, in this order, and that they can be projected. */
   accepts(...events: Pair<EventsOf<CR[K]>>[]): Given<EI, CI, CR, QI, QR>
@@ -71,7 +74,18 @@ function story(app: App, past: readonly Happened[]) {
     stored: (type: string, schema: number, data: Json, { at = defaultNow }: { at?: Date } = {}) => after([{ type, schema, data }], at),
     when(command: string, input?: unknown, { now = defaultNow }: { now?: Date } = {}) {
       let cached: Decided | undefined
-      const outcome = () => (cached ??= execute(app, past, command, input, now))
+      const outcome = () => {
+        asserted = true
+        return (cached ??= execute(app, past, command, input, now))
+      }
+      let asserted = false
+      const forgotten = new AssertionError({
+        message: `nothing was asserted of '${command}': go on with .accepts, .returns, .rejects or .fails in the same turn`,
+        stackStartFn: self.when,
+      })
+      queueMicrotask(() => {
+        if (!asserted) throw forgotten
+      })
       const accepted = (wanted: unknown, from: Function) => {
         const { rejection, events, result } = outcome()
         if (!rejection) return { events, result }

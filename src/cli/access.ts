@@ -34,11 +34,17 @@ const GREETING = 5_000
 export async function access<T>(cli: Cli, settings: Settings, writes: boolean, use: (replica: Access) => Promise<T>): Promise<T> {
   const { timeout } = settings
   const deadline = performance.now() + timeout
+  let met = false
   for (;;) {
     cli.signal.throwIfAborted()
     try {
       const running = await connect(cli, settings)
-      if (!running) return await open(cli, settings, writes, use)
+      if (!running) {
+        // One was there a moment ago. Where no app was named, which is needed only without one, the next one is waited for.
+        if (met && !(await settings.maybeApp())) throw new LinkError('unreachable', 'it went away while it was asked')
+        return await open(cli, settings, writes, use)
+      }
+      met = true
       try {
         return await use(running.access)
       } finally {
@@ -139,7 +145,7 @@ async function compare(cli: Cli, settings: Settings, status: Status): Promise<vo
   const setting = await settings.existingLog()
   const logs = await openLogs(setting, { as: 'reader' })
   try {
-    const { log: id, generation } = await manifestOf(logs.shards[0]!, cli.signal)
+    const { log: id, generation } = (await manifestOf(logs.shards[0]!, cli.signal)).state
     if (id !== status.logId || generation !== status.generation) throw other(`the log ${status.log}, not of ${setting}`)
   } finally {
     await logs.close()

@@ -5,6 +5,7 @@ import { EngineError } from '../errors.ts'
 import { backupLog, Restore, type RestorePlan, type TenantLoss } from '../log/backup.ts'
 import type { Cli } from './context.ts'
 import { CliError } from './failure.ts'
+import { astrayText } from './log-records.ts'
 import { examples, withOptions } from './options.ts'
 import { bytes } from './output.ts'
 import { filePath, type Flags, Settings } from './settings.ts'
@@ -28,6 +29,7 @@ export function addBackup(program: Command, cli: Cli): void {
         cli.signal.throwIfAborted()
         progress.update(done, pages)
       }).finally(() => progress.end())
+      if (made.astray) cli.out.note(astrayText(made.astray))
       if (cli.json) cli.out.value({ file, ...made })
       else cli.out.line(`${file}: the log of ${made.app} up to position ${made.position}, ${bytes(made.bytes)}`)
     })

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import type { Outcome } from '../app.ts'
 import { EngineError } from '../errors.ts'
 import { uuidv7 } from '../ids.ts'
+import { LinkError } from '../replica/link.ts'
 import { access } from './access.ts'
 import type { Cli } from './context.ts'
 import { failureOf, REJECTED } from './failure.ts'
@@ -41,19 +42,26 @@ async function execute(cli: Cli, settings: Settings, command: string, input: unk
   const { tenant } = settings
   let id = given
   let sent = false
+  let lost = false
   try {
     return await access(cli, settings, true, async replica => {
       if (!replica.running) return replica.execute(command, input, id, tenant)
       // With an id it may be sent again, whatever happens to the connection.
       id ??= uuidv7(Date.now())
       sent = true
-      return replica.execute(command, input, id, tenant)
+      try {
+        return await replica.execute(command, input, id, tenant)
+      } catch (error) {
+        lost ||= error instanceof LinkError && error.kind === 'lost'
+        throw error
+      }
     })
   } catch (error) {
     const failure = failureOf(error)
     const { code } = failure
-    // What the replica itself said has the command's id; this is of the way there.
-    if (!sent || failure.id !== undefined || !(code === 'not-ready' || code === 'data-in-use' || code === 'aborted')) throw error
+    // What the replica itself said has the command's id; this is of the way there, or of what was tried after an answer had got lost.
+    const onTheWay = lost || code === 'not-ready' || code === 'data-in-use' || code === 'aborted'
+    if (!sent || failure.id !== undefined || !onTheWay) throw error
     const why = code === 'aborted' ? 'interrupted' : (error as Error).message
     const message = `${why}; the command may have been written. Ask again under the same id to know`
     throw new EngineError(code === 'aborted' ? code : 'outcome-unknown', message, { id: id!, cause: error })

@@ -3,20 +3,22 @@ import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { EngineError } from '../errors.ts'
 import { type Copied, copyLog } from '../log/copy.ts'
+import { readManifest } from '../log/manifest.ts'
 import { isKafka, logPath, openLogs } from '../log/open.ts'
 import { firstPath, isPattern } from '../log/shards.ts'
 import { openTarget } from '../log/target.ts'
 import type { Logs } from '../log.ts'
-import { manifestOf } from '../replica/manifest.ts'
 import type { Cli } from './context.ts'
 import { CliError } from './failure.ts'
 import { readWhole } from './input.ts'
 import { examples, withOptions } from './options.ts'
 import { count, plural } from './output.ts'
+import { Settings } from './settings.ts'
 
 interface CopyFlags {
   readonly copyIsLost?: boolean
   readonly partitions?: string
+  readonly accept?: string
 }
 
 export function addLogCopy(log: Command, cli: Cli): void {
@@ -27,10 +29,13 @@ export function addLogCopy(log: Command, cli: Cli): void {
       'Moves a log: copies it while it lives, then seals it, then copies what came until the seal. From then on only the copy goes on; replicas of the old log say log-sealed. Versions and digests stay. Shards are copied one to one; a log with one shard can be split into many, by tenants.',
     )
     .argument('<from>', 'the log, such as file:seats.log')
-    .argument('<to>', 'a new one: file:PATH, file:PATH-{} for a file per shard, or kafka://HOST:PORT/TOPIC, an empty topic')
+    .argument(
+      '<to>',
+      'a new one: file:PATH, file:PATH-{} for a file per shard, or kafka://HOST:PORT/TOPIC, which is made if it is not there',
+    )
     .option('--partitions <number>', 'how many shards the copy has (default: as many as the log, or as the topic has partitions)')
     .option('--copy-is-lost', 'the log was sealed for a copy that is lost; make another')
-  withOptions(command, 'json')
+  withOptions(command, 'accept', 'json')
     .addHelpText('after', '\nIf it is cut off, the same call again goes on where it was. The copy can be used when all of it is there.')
     .addHelpText(
       'after',
@@ -42,9 +47,10 @@ export function addLogCopy(log: Command, cli: Cli): void {
     )
     .action(async (from: string, to: string, flags: CopyFlags) => {
       const partitions = flags.partitions === undefined ? undefined : readWhole(flags.partitions, '--partitions', 1)
-      const source = await openSource(from)
+      const { accept } = await Settings.read(flags.accept === undefined ? {} : { accept: flags.accept })
+      const source = await openSource(from, accept)
       try {
-        const copied = await copyInto(cli, source, to, partitions, flags)
+        const copied = await copyInto(cli, source, to, { partitions, accept, copyIsLost: flags.copyIsLost ?? false })
         const { records, found, generation, sealedAt, log } = copied
         if (cli.json) cli.out.value({ from, to, log, generation, shards: copied.shards, records, found, sealedAt })
         else {
@@ -59,7 +65,7 @@ export function addLogCopy(log: Command, cli: Cli): void {
     })
 }
 
-async function openSource(from: string): Promise<Logs> {
+async function openSource(from: string, accept: readonly string[]): Promise<Logs> {
   const path = logPath(from)
   if (path === undefined && !isKafka(from))
     throw new EngineError(
@@ -67,20 +73,26 @@ async function openSource(from: string): Promise<Logs> {
       `${JSON.stringify(from)} cannot be copied: give file:PATH, file:PATH-{} or kafka://HOST:PORT/TOPIC`,
     )
   if (path !== undefined && !existsSync(firstPath(path))) throw new EngineError('log-unusable', `there is no log at ${firstPath(path)}`)
-  return openLogs(from)
+  return openLogs(from, { accept })
 }
 
 async function copyInto(
   cli: Cli,
   source: Logs,
   to: string,
-  wanted: number | undefined,
-  { copyIsLost = false }: CopyFlags,
+  { partitions: wanted, accept, copyIsLost }: { partitions: number | undefined; accept: readonly string[]; copyIsLost: boolean },
 ): Promise<Copied & { readonly shards: number }> {
-  const { log, app } = await manifestOf(source.shards[0]!, cli.signal)
+  const { log, app } = (await readManifest(source.shards[0]!)).state
   if (log === null || app === null)
     throw new EngineError('log-unusable', `${source.description} holds no manifest: there is nothing to copy`)
-  const target = await openTarget(to, { log, app, place: source.shards[0]!.place, partitions: shardsOf(source, to, wanted) })
+  const target = await openTarget(to, {
+    log,
+    app,
+    place: source.shards[0]!.place,
+    shards: source.shards.length,
+    partitions: shardsOf(source, to, wanted),
+    accept,
+  })
   const progress = cli.progress('moving the log:', 'records')
   try {
     const copied = await copyLog(source, target, {
@@ -96,7 +108,7 @@ async function copyInto(
   }
 }
 
-/** How many shards the target shall have; undefined: it says so itself. */
+/** How many shards the target shall have; undefined: as many, or what the topic says. */
 function shardsOf({ shards, description }: Logs, to: string, wanted: number | undefined): number | undefined {
   const path = logPath(to)
   if (path === undefined) return wanted

@@ -1,8 +1,8 @@
 /** How records and events of a log look, for people and for programs. */
 import type { DataRecord, LogRecord } from '../record.ts'
-import type { Effect } from '../log/fold.ts'
+import type { Astray, Effect } from '../log/fold.ts'
 import type { Stored } from '../log.ts'
-import { paint, printable, toJson } from './output.ts'
+import { paint, plural, printable, toJson } from './output.ts'
 
 export interface ShownEvent {
   readonly partition: number
@@ -92,6 +92,12 @@ export function recordLine({ position, tenant }: Stored, effect: Effect, partiti
   const { record, reason } = effect
   const who = tenant === null ? '' : `  (filed under ${tenant})`
   return `${place}  ${record ? `${paint.dim(iso(record.time))}  ` : ''}${paint.yellow(`${record?.kind ?? 'foreign'}, no effect`)}  ${printable(reason)}${who}`
+}
+
+/** Of a log that was damaged in its past. */
+export function astrayText({ records, first }: Astray): string {
+  const what = `${plural(records, 'record')} from position ${first} on ${records === 1 ? 'was' : 'were'} made at a digest that this log does not lead to, and ${records === 1 ? 'has' : 'have'} no effect`
+  return `${paint.yellow('notice')}  ${what}: the log was altered, or a replica that wrote was damaged. \`mainstem log tail --all\` shows it`
 }
 
 export function controlText(record: Exclude<LogRecord, DataRecord>): string {

@@ -9,6 +9,7 @@ const shared = {
   fencing: ['--fencing <name>', 'strategy leader on Kafka: epoch, transactions or term (default: epoch)'],
   tenant: ['--tenant <name>', 'the tenant (default: default)'],
   timeout: ['--timeout <time>', 'how long to wait at most, such as 500ms or 1m (default: 10s)'],
+  accept: ['--accept <names>', 'what is unsafe about the log and shall be taken as it is, by its names in mainstem doctor'],
   partition: ['--partition <number>', 'the shard, from 0, of a log that has several'],
   json: ['--json', 'write JSON'],
 } as const

@@ -26,6 +26,8 @@ export interface Config {
   readonly tenant?: string
   /** Milliseconds, or text such as '10s'. */
   readonly timeout?: number | string
+  /** What is unsafe about the log, and shall be taken as it is: names that `mainstem doctor` gives. */
+  readonly accept?: string | readonly string[]
 }
 
 export interface Flags {
@@ -36,9 +38,10 @@ export interface Flags {
   readonly fencing?: string
   readonly tenant?: string
   readonly timeout?: string
+  readonly accept?: string
 }
 
-const names = ['app', 'log', 'data', 'strategy', 'fencing', 'tenant', 'timeout'] as const
+const names = ['app', 'log', 'data', 'strategy', 'fencing', 'tenant', 'timeout', 'accept'] as const
 const configFiles = ['mainstem.config.ts', 'mainstem.config.mts', 'mainstem.config.js', 'mainstem.config.mjs']
 const DEFAULT_FOLDER = '.mainstem'
 
@@ -97,6 +100,12 @@ export class Settings {
     throw new EngineError('log-unusable', `there is no log at ${path}${hint}`)
   }
 
+  /** The log, of any kind. A file must exist. */
+  async anyLog(): Promise<string> {
+    const setting = this.#text('log')
+    return setting !== undefined && isKafka(setting) ? setting : this.existingLog()
+  }
+
   /** The log, whose folder is made if it is the default one. */
   async writableLog(): Promise<string> {
     const { setting, path, source } = await this.#log()
@@ -141,6 +150,16 @@ export class Settings {
   get timeout(): number {
     const found = this.#find('timeout')
     return found ? readDuration(found.value as string | number, this.#called('timeout', found.source)) : 10_000
+  }
+
+  /** Names of checks. */
+  get accept(): readonly string[] {
+    const found = this.#find('accept')
+    if (!found) return []
+    const { value, source } = found
+    const names = typeof value === 'string' ? value.split(',').map(name => name.trim()) : value
+    if (Array.isArray(names) && names.every(name => typeof name === 'string')) return names.filter(name => name !== '')
+    throw new EngineError('invalid-option', `${this.#called('accept', source)} is a list of names, such as 'retention,compaction'`)
   }
 
   /** `path`: the file that says whether there is one; undefined for a log on Kafka. */

@@ -4,7 +4,7 @@ import type { Status } from '../replica.ts'
 import { access } from './access.ts'
 import type { Cli } from './context.ts'
 import { examples, withOptions } from './options.ts'
-import { count, paint, pairs, printable, table } from './output.ts'
+import { count, paint, pairs, plural, printable, table } from './output.ts'
 import { duration } from './progress.ts'
 import { type Flags, Settings } from './settings.ts'
 
@@ -29,15 +29,17 @@ export function addStatus(program: Command, cli: Cli): void {
 function describe(running: boolean, status: Status): string {
   const { app, revision, log, logId, generation, data, strategy, incarnation, role, term, position, sealed, failure } = status
   const members = running ? status.members : status.members.filter(({ id }) => id !== incarnation)
+  const { shards } = status
+  const as = shards ? `leader of ${shards.filter(shard => shard.role === 'leader').length} of ${shards.length} shards` : role
   const parts = [
     pairs([
       ['app', `${app}, revision ${revision.slice(0, 12)}`],
       ['log', `${log} (${logId}, generation ${generation})${sealed ? paint.yellow(' sealed: it goes on in its copy') : ''}`],
       ['data', data ?? undefined],
-      ['replica', running ? `running as ${role} (${strategy}), ${incarnation}` : 'not running; this is what stands in its databases now'],
+      ['replica', running ? `running as ${as} (${strategy}), ${incarnation}` : 'not running; this is what stands in its databases now'],
       [
         'leader',
-        status.shards
+        shards
           ? undefined
           : term.owner === null
             ? term.number === 0
@@ -55,6 +57,19 @@ function describe(running: boolean, status: Status): string {
       ['failure', failure === null ? undefined : paint.red(failure)],
     ]),
   ]
+  if (shards) {
+    parts.push(
+      table(
+        shards.map(({ partition, position, term, failure }) => ({
+          shard: partition,
+          position,
+          term: term.number,
+          leader: term.owner === incarnation ? 'this replica' : (term.address ?? 'none'),
+          ...(failure === null ? {} : { failure }),
+        })),
+      ),
+    )
+  }
   const tenants = Object.entries(status.tenants).map(([tenant, { version, status, error }]) => ({
     tenant,
     version,
@@ -62,20 +77,9 @@ function describe(running: boolean, status: Status): string {
     ...(error ? { error } : {}),
   }))
   if (tenants.length > 0) parts.push(table(tenants))
-  if (status.shards) {
-    parts.push(
-      table(
-        status.shards.map(({ partition, role, term, position, sealed, failure }) => ({
-          shard: partition,
-          role,
-          leader: term.owner ?? 'none',
-          position,
-          ...(sealed ? { sealed } : {}),
-          ...(failure === null ? {} : { failure }),
-        })),
-      ),
-    )
-  }
+  // To open each of them only to tell its version would keep the replica busy.
+  if (status.databases > tenants.length)
+    parts.push(paint.dim(`${plural(status.databases, 'tenant')} have a database here; shown are those met in this run`))
   if (members.length > 0) {
     parts.push(
       table(

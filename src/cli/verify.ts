@@ -8,6 +8,7 @@ import { folderOf, tenantsIn } from '../replica/data.ts'
 import { type Verified, verifyTenant } from '../replica/verify.ts'
 import type { Cli } from './context.ts'
 import { DIVERGED } from './failure.ts'
+import { astrayText } from './log-records.ts'
 import { openToRead } from './logs.ts'
 import { examples, withOptions } from './options.ts'
 import { paint, plural, toJson } from './output.ts'
@@ -45,6 +46,7 @@ export function addVerify(program: Command, cli: Cli): void {
             progress.update(position, head)
           }).finally(() => progress.end())
           if (verified.problem !== undefined) cli.exit = DIVERGED
+          if (verified.astray) cli.out.note(astrayText(verified.astray))
           cli.out.line(cli.json ? toJson({ ok: verified.problem === undefined, ...verified }) : describe(verified))
         }
       } finally {

@@ -202,7 +202,8 @@ export class WriteHandle extends ReadHandle implements Writer {
     if (connection.lost !== undefined) connection.checkLost()
     connection.mode = 'project'
     try {
-      this.prepared(sql).run(...whole(params))
+      // Unlike `run`, it makes no object that says how many rows were changed, which nobody asks here.
+      this.prepared(sql).get(...whole(params))
     } catch (error) {
       throw connection.failure(error, sql)
     } finally {

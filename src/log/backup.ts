@@ -13,7 +13,7 @@ import type { Log, Position } from '../log.ts'
 import { decode, encodeControl } from '../record.ts'
 import { BEAT, FileRoster, type Member } from '../roster.ts'
 import { discard, publish, replace } from './files.ts'
-import { LogFold, stored } from './fold.ts'
+import { type Astray, LogFold, stored } from './fold.ts'
 import { type Controls, controlsOf, sealValue } from './seal.ts'
 import { SqliteLog } from './sqlite.ts'
 
@@ -24,6 +24,8 @@ export interface BackedUp {
   /** Of the last record in it. */
   readonly position: Position
   readonly bytes: number
+  /** The log was damaged in its past, and so is the backup. */
+  readonly astray?: Astray
 }
 
 /**
@@ -43,10 +45,10 @@ export async function backupLog(
   discard(draft)
   try {
     await copyNow(path, draft, onProgress)
-    const { app, id, generation, position } = await check(draft)
+    const { app, id, generation, position, astray } = await check(draft)
     const bytes = statSync(draft).size
     publish(draft, file)
-    return { log: id, app, generation, position, bytes }
+    return { log: id, app, generation, position, bytes, ...(astray ? { astray } : {}) }
   } catch (error) {
     discard(draft)
     throw error
@@ -80,10 +82,11 @@ async function check(draft: string) {
   }
   const log = new SqliteLog(draft)
   try {
-    const { state } = await controlsOf(log)
-    if (state.log === null || state.app === null)
-      throw new EngineError('log-unusable', 'the log holds no manifest: there is nothing to back up')
-    return { id: state.log, app: state.app, generation: state.generation, position: await log.head() }
+    const fold = new LogFold()
+    for await (const each of stored(log)) fold.take(each)
+    const { log: id, app, generation } = fold.shard
+    if (id === null || app === null) throw new EngineError('log-unusable', 'the log holds no manifest: there is nothing to back up')
+    return { id, app, generation, position: await log.head(), astray: fold.astray }
   } finally {
     await log.close()
   }

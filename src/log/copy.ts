@@ -109,7 +109,8 @@ function checkSource({ description, shards }: Shards, controls: readonly Control
 
 const isFor = (note: SealNote | undefined, place: string) => note?.by === 'copy' && note.place === place
 
-const taken = ({ description }: Shards) => new EngineError('log-unusable', `there is a log at ${description} already. Copy into a new one`)
+const taken = ({ description }: Shards) =>
+  new EngineError('log-unusable', `there is a log at ${description} already. Copy into a new one (a topic is made by the copy itself)`)
 
 class Copy {
   readonly #sources: readonly Source[]

@@ -31,9 +31,21 @@ export type Effect =
   /** No effect. Without a record: it is not one of ours. */
   | { readonly kind: 'none'; readonly record: LogRecord | undefined; readonly reason: string }
 
+/** Records made at a digest that the log does not lead to, and so without effect: it was altered, or a replica that wrote was damaged. */
+export interface Astray {
+  readonly records: number
+  readonly first: Position
+}
+
+/** With the next such record, if this is one. */
+export function astray(before: Astray | undefined, position: Position, verdicts: readonly Verdict[]): Astray | undefined {
+  return verdicts[0] === 'diverged' ? { records: (before?.records ?? 0) + 1, first: before?.first ?? position } : before
+}
+
 export class LogFold {
   #shard: ShardState = emptyShard
   #position: Position = 0
+  #astray: Astray | undefined
   readonly #tenants = new Map<string, { readonly state: TenantState; readonly ids: Set<string> }>()
 
   get shard(): ShardState {
@@ -43,6 +55,10 @@ export class LogFold {
   /** Of the last record that was taken. */
   get position(): Position {
     return this.#position
+  }
+
+  get astray(): Astray | undefined {
+    return this.#astray
   }
 
   get tenants(): ReadonlyMap<string, { readonly state: TenantState }> {
@@ -69,6 +85,7 @@ export class LogFold {
     const { state, ids } = this.#tenant(record.tenant)
     const from = state.version
     const verdicts = accept(this.#shard, state, record, id => ids.has(id))
+    this.#astray = astray(this.#astray, stored.position, verdicts)
     const entered = enter(this.#shard, state, record, stored.value, verdicts)
     for (const [index, { id }] of record.decisions.entries()) if (verdicts[index] === 'accepted') ids.add(id)
     return { kind: 'data', record, verdicts, from, entered }

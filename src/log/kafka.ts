@@ -4,8 +4,10 @@
  */
 import { EngineError } from '../errors.ts'
 import type { Log, Logs } from '../log.ts'
+import { MAX_RECORD_BYTES } from '../record.ts'
 import { MemoryRoster, type Roster } from '../roster.ts'
 import { KafkaClient } from './kafka/client.ts'
+import { checkAccepted, checkCluster } from './kafka/guard.ts'
 import { PartitionLog } from './kafka/partition.ts'
 import { type Copying, KafkaRoster } from './kafka/roster.ts'
 import { type Fencing, fencings, kafkaSettings } from './kafka/settings.ts'
@@ -18,6 +20,10 @@ export interface KafkaOptions {
   readonly app?: string
   /** The most that a batch may take, bytes; a single record may be larger. */
   readonly maxBatchBytes?: number
+  /** The largest record that will be written, bytes: the topic must take it. */
+  readonly maxRecordBytes?: number
+  /** What is unsafe about the cluster, and shall be taken as it is: by the names that `mainstem doctor` gives. */
+  readonly accept?: readonly string[]
   /**
    * `replica` (default): the log must be whole. `copy`: it may be one that another log is being copied into. `reader`: whatever it is, it is
    * only looked at, and nobody is told of it.
@@ -33,32 +39,53 @@ export class KafkaLogs implements Logs {
   readonly spans = 'network' as const
   readonly shards: readonly Log[]
   readonly roster: Roster
+  readonly notices: readonly string[]
   readonly #roster: KafkaRoster | undefined
   readonly #client: KafkaClient
 
-  private constructor(description: string, client: KafkaClient, shards: readonly Log[], roster: KafkaRoster | undefined) {
+  private constructor(
+    description: string,
+    client: KafkaClient,
+    shards: readonly Log[],
+    roster: KafkaRoster | undefined,
+    notices: readonly string[],
+  ) {
     this.description = description
     this.#client = client
     this.shards = shards
     this.roster = roster ?? new MemoryRoster(description)
     this.#roster = roster
+    this.notices = notices
   }
 
   /**
    * @param url 'kafka://host:9092/topic'
-   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unusable when there is no such topic, or a copy into it is under way
+   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unsafe, log-unusable when there is no such topic, or a copy into it is
+   *   under way
    */
   static async open(
     url: string,
-    { fencing = 'epoch', app, maxBatchBytes = MAX_BATCH_BYTES, as = 'replica' }: KafkaOptions = {},
+    {
+      fencing = 'epoch',
+      app,
+      maxBatchBytes = MAX_BATCH_BYTES,
+      maxRecordBytes = MAX_RECORD_BYTES,
+      accept = [],
+      as = 'replica',
+    }: KafkaOptions = {},
   ): Promise<KafkaLogs> {
     if (!fencings.includes(fencing))
       throw new EngineError('invalid-option', `fencing is one of ${fencings.join(', ')}, not ${JSON.stringify(fencing)}`)
+    checkAccepted(accept)
     const { settings, topic: name } = kafkaSettings(url)
     const client = new KafkaClient(settings)
     let roster: KafkaRoster | undefined
     try {
       const topic = await Topic.open(client, name)
+      // A roster that is missing is made below. Who only looks on is not kept from seeing what is wrong.
+      const accepted = [...accept, 'roster-missing']
+      const notices =
+        as === 'reader' ? [] : await checkCluster(topic, { accept: accepted, maxRecordBytes, transactional: fencing !== 'term' })
       if (as !== 'reader') roster = await KafkaRoster.open(topic)
       if (roster?.copying && as === 'replica')
         throw new EngineError(
@@ -69,7 +96,7 @@ export class KafkaLogs implements Logs {
         const description = topic.partitions === 1 ? url : `${url}, partition ${partition}`
         return new PartitionLog(topic, partition, { description, fencing, app, maxBatchBytes, random: Math.random })
       })
-      return new KafkaLogs(url, client, shards, roster)
+      return new KafkaLogs(url, client, shards, roster, notices)
     } catch (error) {
       await roster?.close()
       client.close()

@@ -71,7 +71,9 @@ export class SqliteLog implements Log {
     this.#inode = statSync(path).ino
     this.place = (this.#db.prepare('SELECT place FROM log').get() as { place: string }).place
     this.#insert = this.#db.prepare('INSERT INTO record (tenant, barrier, time, value) VALUES (?, ?, ?, ?)')
-    this.#head = this.#db.prepare('SELECT max(position) AS head FROM record')
+    this.#head = this.#db.prepare(
+      `SELECT iif(head >= ${Number.MAX_SAFE_INTEGER}, -1, head) AS head FROM (SELECT max(position) AS head FROM record)`,
+    )
     this.#behind = this.#db.prepare('SELECT 1 FROM record WHERE position > ? AND (tenant = ? OR (tenant IS NULL AND barrier = 0)) LIMIT 1')
     // A number that somebody else put there is foreign, and must not be too great for JavaScript.
     const row = "SELECT position, tenant, iif(typeof(value) IN ('text', 'blob'), value, CAST(value AS BLOB)) AS value FROM record"
@@ -174,7 +176,9 @@ export class SqliteLog implements Log {
   }
 
   #headNow(): Position {
-    return (this.#head.get() as { head: number | null }).head ?? 0
+    const head = (this.#head.get() as { head: number | null }).head ?? 0
+    if (head >= 0) return head
+    throw new EngineError('log-unusable', `cannot use ${this.description}: ${OUT_OF_RANGE}`)
   }
 
   #dataVersion(): number {
@@ -326,6 +330,8 @@ function tryOpen(path: string, again: boolean): DatabaseSync | undefined {
   }
 }
 
+/** No log of ours counts that far: somebody has put it there by hand. What is written behind it could not be read back. */
+const OUT_OF_RANGE = `a record stands at position ${Number.MAX_SAFE_INTEGER} or beyond. End all replicas and delete it, or restore a backup (mainstem restore)`
 const DAMAGED = 'it is damaged. Restore a backup (mainstem restore)'
 
 function create(db: DatabaseSync): void {

@@ -23,8 +23,12 @@ export interface TargetOptions {
   readonly app: string
   /** Who the source is. */
   readonly place: string
-  /** How many shards the target shall have; may be left open for a topic. */
-  readonly partitions: number | undefined
+  /** How many shards the source has. */
+  readonly shards: number
+  /** How many the target shall have. Default: as many; a topic that is there says it itself. */
+  readonly partitions?: number | undefined
+  /** As a replica's option. */
+  readonly accept?: readonly string[]
 }
 
 /** @throws EngineError invalid-option, log-* */
@@ -36,7 +40,7 @@ export async function openTarget(setting: string, options: TargetOptions): Promi
       'invalid-option',
       `a log is copied into file:PATH, file:PATH-{} or kafka://HOST:PORT/TOPIC, not into ${JSON.stringify(setting)}`,
     )
-  const { partitions = 1 } = options
+  const { shards, partitions = shards } = options
   const paths = isPattern(path) ? Array.from({ length: partitions }, (_, partition) => shardPath(path, partition)) : [path]
   return openFiles(`file:${resolve(path)}`, setting, paths)
 }

@@ -2,7 +2,7 @@
  * Whether tenants' databases are what the log of their shard says: asked when one is first opened in a run, and when somebody wrote at a digest
  * that is not ours. What a database has missed is brought up from the log.
  */
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { control, emptyShard, type ShardState } from '../accept.ts'
 import type { Standing, Store } from '../database.ts'
 import { EngineError } from '../errors.ts'
@@ -14,6 +14,9 @@ import { digestAt, shardAt } from './replay.ts'
 
 /** A tenant is checked against its log at most so often, ms: it means reading it all. */
 const VERIFY_AGAIN = 60_000
+
+/** A scan begins so much later than it was first wanted, ms: others may want it, too. */
+const GATHER = 20
 
 interface Around {
   readonly log: Log
@@ -50,6 +53,7 @@ export class Checks {
       const { standing } = store
       if (standing.position > 0) {
         const last = await this.#lastOf(standing)
+        if (this.#around.stop.aborted) return
         if (last?.tenant !== tenant || recordHash(last.value) !== standing.recordHash) return await this.#misplaced(tenant, store)
         const contradiction = contradicts(tenant, standing, store)
         if (contradiction) return this.#around.feed({ type: 'misplaced', tenant, error: contradiction })
@@ -109,6 +113,7 @@ export class Checks {
   async #healAll(): Promise<void> {
     const { stop, feed } = this.#around
     while (this.#sick.length > 0 && !stop.aborted) {
+      await pause(GATHER)
       const patients = this.#sick
       this.#sick = []
       const end = Math.max(...patients.map(({ upTo }) => upTo))
@@ -144,7 +149,7 @@ export class Checks {
     const { position, version, generation } = store.standing
     // Only a copy or a restore raises the generation; anything else that is missing here was lost.
     if (generation < state().generation) {
-      // To scan a shard for each of its tenants would take too long.
+      // Where that would take a scan, it is not looked for.
       const now = log.selective ? (await digestAt(log, tenant, await log.head())).version : version
       const lost = now < version ? `; versions ${now + 1} to ${version} are lost` : ''
       notice(`tenant ${tenant} stood at version ${version} on another generation of the log, and is built anew${lost}`)

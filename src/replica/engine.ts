@@ -3,10 +3,9 @@
  * that wants done is done. What shards share (the data directory, heartbeats, sockets) stands around it (`replica.ts`).
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { ShardState } from '../accept.ts'
 import { type App, definitionOf } from '../app.ts'
 import type { Strategy } from '../consistency.ts'
-import { openStore } from '../database/sqlite.ts'
+import { openLazily } from '../database/lazy.ts'
 import type { IdEntry, Store } from '../database.ts'
 import { prepare } from '../decide.ts'
 import { EngineError } from '../errors.ts'
@@ -20,6 +19,7 @@ import { outcome, versionOf } from './answers.ts'
 import { Checks } from './checks.ts'
 import type { DataDirectory } from './data.ts'
 import { LinkError } from './link.ts'
+import type { Founded } from './manifest.ts'
 import type { Neighbours } from './neighbours.ts'
 import type { Advance, Progress } from './progress.ts'
 import { shardAt } from './replay.ts'
@@ -114,9 +114,10 @@ export class Engine {
   }
 
   /** Finds out where the last run stopped. What it gives back makes the shard, which goes on from there. */
-  async prepare(manifest: ShardState, signal: AbortSignal): Promise<(address: string) => void> {
-    this.#head = await this.log.head()
-    const saved = await this.#savedProgress(manifest.generation, signal)
+  async prepare(manifest: Founded, signal: AbortSignal): Promise<(address: string) => void> {
+    // The end that it tells of may be an old one.
+    this.#head = Math.max(manifest.position, await this.log.head())
+    const saved = await this.#savedProgress(manifest.state.generation, signal)
     const { app, strategy, me, release, data, maxRecordBytes, maxOpen } = this.#around
     return address => {
       this.#shard = new Shard({
@@ -210,8 +211,8 @@ export class Engine {
     this.#feed({ type: 'tick' })
   }
 
-  beats(beats: ReadonlyMap<string, number>): void {
-    this.#feed({ type: 'beats', beats })
+  beats(beats: ReadonlyMap<string, number>, preferred: string | undefined): void {
+    this.#feed({ type: 'beats', beats, preferred })
   }
 
   /** An app that lacks an event type of its log would halt tenant by tenant; it is told at once. */
@@ -417,7 +418,7 @@ export class Engine {
     const { app, data } = this.#around
     const halted = data?.halted(tenant)
     if (halted !== undefined) throw new EngineError('diverged', halted)
-    return openStore(definitionOf(app).database, data?.tenant(tenant) ?? ':memory:', { mode: 'write' })
+    return openLazily(definitionOf(app).database, data?.tenant(tenant) ?? ':memory:')
   }
 
   // --- Commands -------------------------------------------------------------------------------------------------------
@@ -555,7 +556,10 @@ export class Engine {
         // The leader was none any more, or is closing: nothing was written, and the next one is asked.
         if (passing.has(error.code)) this.#feed({ type: 'forwarded', request, term, reply: 'refused' })
         else this.#feed({ type: 'forwarded', request, term, reply: 'failed', error })
-      } else this.#feed({ type: 'forwarded', request, term, reply: error instanceof LinkError ? error.kind : 'lost' })
+      } else {
+        this.#around.notice(`a command could not be passed on: ${(error as Error).message}`)
+        this.#feed({ type: 'forwarded', request, term, reply: error instanceof LinkError ? error.kind : 'lost' })
+      }
     }
   }
 

@@ -24,6 +24,8 @@ export class LinkError extends Error {
 interface Reply {
   n: number
   ok?: unknown
+  /** What JSON cannot carry in `ok`. */
+  bytes?: Bytes
   error?: { code: ErrorCode; message: string; id?: string; details?: unknown }
 }
 
@@ -51,7 +53,9 @@ export class LinkServer {
       const answer = async (line: unknown) => {
         const { n, method, params } = line as { n: number; method: string; params: unknown }
         try {
-          send({ n, ok: await handler(method, params) })
+          const ok = await handler(method, params)
+          const bytes = bytesIn(ok)
+          send(bytes.length === 0 ? { n, ok } : { n, ok, bytes })
         } catch (error) {
           const { code, message, id, details } =
             error instanceof EngineError ? error : new EngineError('internal', String(error), { cause: error })
@@ -126,14 +130,36 @@ export class Link {
         for (const call of calls) call.reject(new LinkError('lost', `the connection to ${this.#path} broke before the answer came`))
       })
       lines(socket, line => {
-        const { n, ok, error } = line as Reply
+        const { n, ok, bytes, error } = line as Reply
         const call = this.#calls.get(n)
         this.#calls.delete(n)
-        if (!error) call?.resolve(ok)
+        if (!error) call?.resolve(bytes ? withBytes(ok, bytes) : ok)
         else call?.reject(new EngineError(error.code in errorKinds ? error.code : 'internal', error.message, error))
       })
     })
   }
+}
+
+/** Where bytes stand in an answer, and what they are in base64. Beside it, not in it, so that nothing an app answers can be taken for them. */
+type Bytes = readonly (readonly [path: readonly (string | number)[], base64: string])[]
+
+function bytesIn(value: unknown, path: readonly (string | number)[] = [], found: [(string | number)[], string][] = []): Bytes {
+  if (typeof value !== 'object' || value === null) return found
+  if (ArrayBuffer.isView(value)) found.push([[...path], Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('base64')])
+  else if (Array.isArray(value)) for (const [index, item] of value.entries()) bytesIn(item, [...path, index], found)
+  else for (const [key, member] of Object.entries(value)) bytesIn(member, [...path, key], found)
+  return found
+}
+
+function withBytes(answer: unknown, bytes: Bytes): unknown {
+  const whole = { answer }
+  for (const [path, base64] of bytes) {
+    const way = ['answer', ...path]
+    const last = way.pop()!
+    const holder = way.reduce<unknown>((at, key) => (at as Record<string, unknown>)[key], whole)
+    ;(holder as Record<string, unknown>)[last] = new Uint8Array(Buffer.from(base64, 'base64'))
+  }
+  return whole.answer
 }
 
 /** Writes what comes in one turn of the event loop at once. */
@@ -146,9 +172,11 @@ function writer(socket: Socket): (message: object) => void {
         waiting = ''
       })
     }
-    waiting += `${JSON.stringify(message)}\n`
+    waiting += `${JSON.stringify(message, 'bytes' in message ? withoutBytes : undefined)}\n`
   }
 }
+
+const withoutBytes = (_: string, member: unknown): unknown => (ArrayBuffer.isView(member) ? null : member)
 
 function lines(socket: Socket, take: (line: unknown) => void): void {
   let rest = ''

@@ -1,7 +1,9 @@
 /**
- * The other replicas, by the addresses that stand in term records: in this process, or behind a socket of this machine. Whoever is
- * there is asked to execute a command in our place.
+ * The other replicas, by the addresses that stand in term records: in this process, behind a socket of this machine, or at a URL. Whoever
+ * is there is asked to execute a command in our place.
  */
+import { EngineError } from '../errors.ts'
+import type { HttpLink } from './http-link.ts'
 import { Link, LinkError } from './link.ts'
 
 /** A command that is passed on. */
@@ -32,24 +34,54 @@ export function leave(id: string): void {
   here.delete(MEMORY + id)
 }
 
+/** What came from another process says what it should, or is refused. @throws EngineError invalid-input */
+export function forwarded(params: unknown): Forwarded {
+  const { command, id, tenant, timeout, fresh } = (params ?? {}) as { readonly [K in keyof Forwarded]?: unknown }
+  if (
+    typeof command === 'string' &&
+    typeof id === 'string' &&
+    typeof tenant === 'string' &&
+    typeof timeout === 'number' &&
+    typeof fresh === 'boolean'
+  )
+    return params as Forwarded
+  throw new EngineError('invalid-input', 'this is no command that a replica passes on')
+}
+
 export class Neighbours {
-  readonly #links = new Map<string, Link>()
+  readonly #sockets = new Map<string, Link>()
+  readonly #https = new Map<string, HttpLink>()
+  readonly #secret: string | undefined
+
+  constructor(secret?: string) {
+    this.#secret = secret
+  }
 
   /** @throws LinkError; EngineError as the other side threw it */
   async forward(address: string, command: Forwarded): Promise<unknown> {
     const neighbour = here.get(address)
     if (neighbour) return await neighbour(command)
     if (address.startsWith(MEMORY)) throw new LinkError('unreachable', 'the leader is gone')
-    return this.#link(address).call('forward', command)
+    if (/^https?:/.test(address)) return (await this.#http(address)).call('forward', command, command.timeout)
+    // A socket of this machine tells at once when nobody holds its other end.
+    return this.#socket(address).call('forward', command)
   }
 
   close(): void {
-    for (const link of this.#links.values()) link.close()
+    for (const link of [...this.#sockets.values(), ...this.#https.values()]) link.close()
   }
 
-  #link(address: string): Link {
-    let link = this.#links.get(address)
-    if (!link) this.#links.set(address, (link = new Link(address)))
+  #socket(path: string): Link {
+    let link = this.#sockets.get(path)
+    if (!link) this.#sockets.set(path, (link = new Link(path)))
+    return link
+  }
+
+  async #http(url: string): Promise<HttpLink> {
+    // Node's HTTP takes longer to load than many a call of the command line.
+    const { HttpLink } = await import('./http-link.ts')
+    let link = this.#https.get(url)
+    if (!link) this.#https.set(url, (link = new HttpLink(url, this.#secret)))
     return link
   }
 }

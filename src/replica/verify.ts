@@ -6,12 +6,14 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import type { Verdict } from '../accept.ts'
 import { type App, definitionOf } from '../app.ts'
 import { compare, type Difference } from '../database/compare.ts'
 import { openStore } from '../database/sqlite.ts'
 import type { Standing } from '../database.ts'
 import { EngineError } from '../errors.ts'
 import { uuidv7Time } from '../ids.ts'
+import { type Astray, astray } from '../log/fold.ts'
 import type { Log } from '../log.ts'
 import { recordHash } from '../record.ts'
 import { type ReplayProgress, replay, shardAt } from './replay.ts'
@@ -29,6 +31,8 @@ export interface Verified {
   readonly problem?: string
   /** The first row that differs: `a` as it is in the database, `b` as the log has it. */
   readonly difference?: Difference
+  /** The log was damaged in its past. A database that was built since is as the log has it, and yet lacks what stood there. */
+  readonly astray?: Astray
 }
 
 /**
@@ -58,13 +62,18 @@ export async function verifyTenant(
       return { ...result, problem: await misplaced(log, standing) }
     }
     const store = openStore(database, replayed)
-    const told = await replay(app, log, tenant, store, { position }, progress).finally(() => store.close())
+    let lost: Astray | undefined
+    const look = (position: number, verdicts: readonly Verdict[]) => {
+      lost = astray(lost, position, verdicts)
+    }
+    const told = await replay(app, log, tenant, store, { position }, progress, { folded: look }).finally(() => store.close())
+    const found: Verified = { ...result, ...(lost ? { astray: lost } : {}) }
     const compared = compare(living, replayed)
     const { forgetBefore } = await shardAt(log, position)
     const inner = compareStandings(standing, told) ?? compareEngine(living, replayed, forgetBefore)
-    if (!compared.equal) return { ...result, problem: describe(compared), difference: compared }
+    if (!compared.equal) return { ...found, problem: describe(compared), difference: compared }
     const { tables, rows } = compared
-    return { ...result, tables, rows, ...(inner === undefined ? {} : { problem: inner }) }
+    return { ...found, tables, rows, ...(inner === undefined ? {} : { problem: inner }) }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -41,6 +41,9 @@ export interface Batch {
   readonly failed: { request: Request; error: unknown } | undefined
 }
 
+/** A record without its decisions takes no more bytes, generously. */
+const ENVELOPE = 1_024
+
 /** @param limit of decisions */
 export function decideBatch(queue: readonly Request[], tenant: Tenant, limit: number, moment: Moment, options: Options): Batch {
   const { app, freshHead, maxRecordBytes } = options
@@ -54,8 +57,8 @@ export function decideBatch(queue: readonly Request[], tenant: Tenant, limit: nu
   const rest: Request[] = []
   const ids = new Set<string>()
   const now = moment.time
-  // The envelope without its decisions, generously.
-  let bytes = 1_024
+  let bytes = ENVELOPE
+  let counted = false
   let { version } = tenant.state
   let failed: { request: Request; error: unknown } | undefined
   let full = false
@@ -116,9 +119,15 @@ export function decideBatch(queue: readonly Request[], tenant: Tenant, limit: nu
             ...(rejection === undefined ? {} : { rejection }),
           }
     const part = encodeDecision(decision)
-    const size = Buffer.byteLength(part) + 1
+    // No UTF-16 unit takes more than three bytes. They are counted, which costs much, only where they may be too many.
+    let size = counted ? Buffer.byteLength(part) + 1 : part.length * 3 + 1
+    if (!counted && bytes + size > maxRecordBytes) {
+      counted = true
+      bytes = parts.reduce((sum, each) => sum + Buffer.byteLength(each) + 1, ENVELOPE)
+      size = Buffer.byteLength(part) + 1
+    }
     if (bytes + size > maxRecordBytes) {
-      if (1_024 + size > maxRecordBytes) {
+      if (ENVELOPE + size > maxRecordBytes) {
         const message = `the decision of ${request.command} takes ${size} bytes; a record holds at most ${maxRecordBytes}. Split the command, or keep large data elsewhere`
         quiet.push({ request, reply: { kind: 'failed', error: new EngineError('record-too-large', message, { id: request.id }) } })
       } else {

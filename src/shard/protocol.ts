@@ -57,7 +57,8 @@ export type Input =
   /** The log cannot be followed any more: it is another one now, or what was read of it is gone. */
   | { readonly type: 'lost'; readonly error: EngineError }
   | { readonly type: 'looked'; readonly look: number; readonly head: Position }
-  | { readonly type: 'beats'; readonly beats: ReadonlyMap<string, number> }
+  /** `preferred`: who should own the shard, so that each of those alive has its share; left out where it does not matter. */
+  | { readonly type: 'beats'; readonly beats: ReadonlyMap<string, number>; readonly preferred?: string | undefined }
   /** What became of a request that was passed on in this term. `failed`: with an error that is the answer. */
   | {
       readonly type: 'forwarded'

@@ -1,6 +1,7 @@
 /** `backup` and `restore`: consistent while others write, and honest about what is lost. */
 import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, it } from 'vitest'
 import { makeHistory, summaryOf } from './history.ts'
 import { acknowledged, json, mainstem, makeFolder, ok, seats, startReplica } from './support.ts'
@@ -85,7 +86,7 @@ describe('backup and restore', () => {
     expect(all).toHaveLength(was)
     const verified = await json(['verify', '--app', seats, '--log', 'file:a.log', '--data', 'x'], { cwd })
     expect(verified).toMatchObject({ ok: true, version: was, digest: old.tenants['default']![1] })
-  }, 60_000)
+  }, 180_000)
 
   it('a log that is lost or damaged comes back from its backup', async () => {
     const cwd = makeFolder()
@@ -101,6 +102,25 @@ describe('backup and restore', () => {
       /^what is lost is not known, for the log that is there cannot be read: .*cut off[^]*kept as a\.log\.replaced-/,
     )
     expect(await summaryOf(`file:${join(cwd, 'a.log')}`)).toMatchObject({ tenants: before.tenants, generation: 2 })
+  })
+
+  it('a log that was damaged in its past is backed up, and a database built from it is as it says: both say what has no effect', async () => {
+    const cwd = makeFolder()
+    const there = ['--log', 'file:a.log', '--data', 'x']
+    for (const seat of ['A1', 'A2', 'A3', 'A4']) await ok(reserve(seat, ...there), { cwd })
+    const db = new DatabaseSync(join(cwd, 'a.log'))
+    // The third of five records, the manifest among them: those behind it were made on what it said.
+    db.exec(`UPDATE record SET value = replace(value, '"Ann"', '"Eve"') WHERE position = 3`)
+    db.close()
+    rmSync(join(cwd, 'x'), { recursive: true })
+    expect(await json(['query', 'taken', '--app', seats, ...there], { cwd })).toHaveLength(2)
+    const verified = await mainstem(['verify', '--app', seats, ...there], { cwd })
+    const told = /^notice {2}2 records from position 4 on were made at a digest that this log does not lead to, and have no effect/
+    expect(verified).toMatchObject({ code: 0, stderr: expect.stringMatching(told) as string })
+    const astray = { records: 2, first: 4 }
+    expect(await json(['verify', '--app', seats, ...there], { cwd })).toMatchObject({ ok: true, version: 2, astray })
+    expect((await mainstem(['backup', 'b.log', '--log', 'file:a.log'], { cwd })).stderr).toMatch(told)
+    expect(await json(['backup', 'c.log', '--log', 'file:a.log'], { cwd })).toMatchObject({ position: 5, astray })
   })
 
   it('what is no backup, of another log, or of one that goes on elsewhere, is refused', async () => {

@@ -23,7 +23,7 @@ describe('demo', () => {
     expect(shown).toContain('Everything holds.')
     // It works in a temporary folder only.
     expect(readdirSync(cwd)).toEqual([])
-  }, 60_000)
+  }, 180_000)
 
   it.each(['bank', 'warehouse'])(
     'has %s, too, and JSON',
@@ -57,7 +57,7 @@ describe('demo', () => {
     expect(await ended).toMatchObject({ code: 130, stderr: 'error aborted: interrupted\n' })
     expect(readdirSync(temporary).filter(name => name.startsWith('mainstem-demo'))).toEqual([])
     expect(readdirSync(tmpdir())).not.toContain('replica-1')
-  }, 30_000)
+  }, 180_000)
 
   it.each([
     [['demo', 'seat'], /^error usage: there is no demo "seat"\. Did you mean 'seats'/],

@@ -189,14 +189,17 @@ describe('log copy', () => {
     // Only whoever says that the copy is lost gets another one.
     await ok(['log', 'copy', 'file:a.log', 'file:c.log', '--copy-is-lost'], { cwd })
     expect((await summaryOf(`file:${join(cwd, 'c.log')}`)).tenants).toEqual(source.tenants)
-  }, 60_000)
+  }, 180_000)
 
   it('refuses what is there already, and what is no log', async () => {
     const cwd = makeFolder()
     await makeHistory(join(cwd, 'a.log'), 10)
     await makeHistory(join(cwd, 'b.log'), 3)
     const there = await mainstem(['log', 'copy', 'file:a.log', 'file:b.log'], { cwd })
-    expect(there).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error log-unusable: there is a log at file:b\.log already/) as string })
+    expect(there).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error log-unusable: there is a log at file:b\.log already/) as string,
+    })
     expect(await summaryOf(`file:${join(cwd, 'a.log')}`)).toMatchObject({ sealed: false })
     await makeHistory(join(cwd, 'c.log.copying'), 3, 'bank')
     const half = await mainstem(['log', 'copy', 'file:a.log', 'file:c.log'], { cwd })

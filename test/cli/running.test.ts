@@ -1,7 +1,8 @@
 /** Calls where a replica runs on the data directory: they go through its socket, and whatever it says ends them as it should. */
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { setTimeout as pause } from 'node:timers/promises'
+import { afterAll, describe, expect, it } from 'vitest'
 import { EngineError, type ErrorCode, errorKinds } from '../../src/errors.ts'
 import { socketPath } from '../../src/replica/data.ts'
 import { type Handler, LinkServer } from '../../src/replica/link.ts'
@@ -20,8 +21,11 @@ describe.concurrent('a replica that runs', () => {
     expect(again).toMatchObject({ code: 3, stdout: 'rejected  seat-taken  {"seat":"A1"}\n' })
     expect(await json(['query', 'taken', ...there], { cwd })).toEqual([{ seat: 'A1', guest: 'Ann' }])
     expect(await jsonLines(['sql', 'SELECT seat FROM sale', ...there, '--read', 'linearizable'], { cwd })).toEqual([{ seat: 'A1' }])
+    const bytes = ['sql', `SELECT x'00FF' AS b, 'text' AS t`, ...there]
+    expect(await jsonLines(bytes, { cwd })).toEqual([{ b: '00FF', t: 'text' }])
+    expect(await ok(bytes, { cwd })).toMatch(/^x'00FF' +text$/m)
     const status = await json(['status', ...there], { cwd })
-    expect(status).toMatchObject({ running: true, app: 'seats', role: 'writer', tenants: { default: { version: 1 } } })
+    expect(status).toMatchObject({ running: true, databases: 1, app: 'seats', role: 'writer', tenants: { default: { version: 1 } } })
     expect(await ok(['status', ...there], { cwd })).toMatch(/running as writer \(optimistic\)/)
     const wrong = await mainstem(['exec', 'reserve', '{"seat":1}', ...there], { cwd })
     expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/^error invalid-input: /) as string })
@@ -86,14 +90,22 @@ describe.concurrent('a replica that runs', () => {
 describe.concurrent('an answer', () => {
   const status = { app: 'seats', revision: '', log: 'file:x', logId: 'x', generation: 1, tenants: {}, members: [], notices: [] }
 
-  /** A replica that answers `execute` and `query` as the test wants it. */
-  async function fake(handler: Handler): Promise<string> {
-    const data = join(makeFolder(), 'data')
-    mkdirSync(data)
+  // Not after each test: they run side by side, and what is asked of vitest behind an `await` is done when whichever began last is over.
+  const servers: LinkServer[] = []
+  afterAll(() => Promise.all(servers.map(server => server.close())))
+
+  /** A replica that answers `execute` as the test wants it. */
+  async function listen(data: string, handler: Handler): Promise<LinkServer> {
     const server = await LinkServer.listen(socketPath(data), async (method, params) =>
       method === 'status' ? status : handler(method, params),
     )
-    onTestFinished(() => server.close())
+    servers.push(server)
+    return server
+  }
+
+  async function fake(handler: Handler): Promise<string> {
+    const data = makeFolder()
+    await listen(data, handler)
     return data
   }
 
@@ -117,40 +129,53 @@ describe.concurrent('an answer', () => {
         expect(stderr.includes('--id order-1')).toBe(kind.retry !== 'no')
       }
     }
-  }, 60_000)
+  }, 180_000)
 
   it('that got lost is asked for again under the same id', async () => {
     const ids: string[] = []
-    let server: LinkServer | undefined
-    const data = join(makeFolder(), 'data')
-    mkdirSync(data)
-    const listen = async (handler: Handler) => {
-      server = await LinkServer.listen(socketPath(data), async (method, params) => (method === 'status' ? status : handler(method, params)))
-    }
-    await listen(async (_, params) => {
+    const data = makeFolder()
+    const dying = await listen(data, (_, params) => {
       ids.push((params as { options: { id: string } }).options.id)
-      // The replica dies with the command on its way, and another one takes its place.
-      const dying = server!
+      // The replica dies with the command on its way. Nobody is there for longer than the call waits between two looks, then another one is.
       setImmediate(
         () =>
-          void dying.close().then(() =>
-            listen(async (_, again) => {
-              ids.push((again as { options: { id: string } }).options.id)
-              return { status: 'accepted', version: 7, token: 'default@7', events: [], duplicate: true }
-            }),
-          ),
+          void dying
+            .close()
+            .then(() => pause(200))
+            .then(() =>
+              listen(data, async (_, again) => {
+                ids.push((again as { options: { id: string } }).options.id)
+                return { status: 'accepted', version: 7, token: 'default@7', events: [], duplicate: true }
+              }),
+            ),
       )
       return new Promise(() => {})
     })
-    onTestFinished(() => server!.close())
     expect(await json(['exec', 'x', '--data', data])).toMatchObject({ version: 7 })
     expect(ids).toHaveLength(2)
     expect(ids[0]).toBe(ids[1])
   })
 
+  it.for([
+    ['nobody comes back', ['--timeout', '300ms']],
+    ['the replica that the call opens itself finds no log', ['--app', seats]],
+  ] as const)('that got lost leaves the outcome unknown: %s', async ([, options]) => {
+    const cwd = makeFolder()
+    mkdirSync(join(cwd, '.mainstem/seats.log'), { recursive: true })
+    const data = makeFolder()
+    const dying = await listen(data, () => {
+      setImmediate(() => void dying.close())
+      return new Promise(() => {})
+    })
+    const { code, stderr } = await mainstem(['exec', 'x', ...options, '--data', data, '--json'], { cwd })
+    expect({ code, stderr }).toMatchObject({ code: 5 })
+    const { error } = JSON.parse(stderr.trim().split('\n').at(-1)!) as { error: { code: string; id: string } }
+    expect(error).toMatchObject({ code: 'outcome-unknown', id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string })
+  })
+
   it('that never comes leaves the outcome unknown, and says under which id', async () => {
     const data = await fake(() => new Promise(() => {}))
-    const { code, stderr } = await mainstem(['exec', 'x', '--timeout', '100ms', '--data', data, '--json'])
+    const { code, stderr } = await mainstem(['exec', 'x', '--timeout', '1s', '--data', data, '--json'])
     expect(code).toBe(5)
     const { error } = JSON.parse(stderr) as { error: { code: string; id: string } }
     expect(error).toMatchObject({ code: 'outcome-unknown', id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string })

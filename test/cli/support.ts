@@ -14,7 +14,7 @@ export const seats = join(root, 'examples/seats.ts')
 beforeAll(() => {
   // Nothing to do where dist/ is up to date.
   execFileSync(process.execPath, [join(root, 'scripts/run.mjs')], { stdio: ['ignore', 'inherit', 'inherit'] })
-}, 60_000)
+}, 180_000)
 
 const folders: string[] = []
 const children = new Set<ChildProcess>()
@@ -37,6 +37,7 @@ export interface Ended {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
   readonly stdout: string
+  /** Without lines of progress. */
   readonly stderr: string
 }
 
@@ -53,6 +54,9 @@ export interface Running {
   /** Resolves when stdout holds the text, with all of it so far. */
   said(text: string): Promise<string>
 }
+
+/** How far something has come: a line every five seconds, which a busy machine alone decides about. */
+const PROGRESS = /^.*, (\d+%|[\d,]+\/s|[\d.]+ \w+ left)\n/gm
 
 /** Without what the surroundings of the tests say. */
 function environment(more: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
@@ -79,7 +83,7 @@ export function startNode(args: readonly string[], { cwd = makeFolder(), env = {
   const ended = new Promise<Ended>(resolve => {
     child.once('close', (code, signal) => {
       children.delete(child)
-      void stderr.then(stderr => resolve({ code, signal, stdout, stderr }))
+      void stderr.then(stderr => resolve({ code, signal, stdout, stderr: stderr.replaceAll(PROGRESS, '') }))
     })
   })
   const said = (wanted: string) =>

@@ -35,6 +35,37 @@ test('a second replica on one directory is refused, and harms nothing', async ()
   expect(existsSync(join(data, 'replica.sock'))).toBe(true)
 })
 
+test('to ask for a tenant that nobody wrote to leaves nothing behind, neither does a tenant that is written to afterwards lack anything', async () => {
+  const { stage, folder, open } = await used()
+  const before = readdirSync(folder)
+  const replica = await open()
+  const tenant = 'green'
+  for (const read of ['local', 'linearizable'] as const) expect(await replica.query('total', undefined, { tenant, read })).toBe(0)
+  expect(await replica.sql('SELECT * FROM entry', [], { tenant })).toEqual([])
+  expect(await replica.digest(tenant)).toEqual({ version: 0, digest: '' })
+  expect(readdirSync(folder).filter(file => !before.includes(file) && !/^(default|shard)/.test(file))).toEqual([])
+  expect(await replica.status()).toMatchObject({ databases: 3, tenants: { green: { version: 0 } } })
+  // By this replica, and by another one.
+  expect(await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant, id: 'one' })).toMatchObject({ version: 1 })
+  const other = await stage.open(shop)
+  expect(await other.execute('pay', { account: 'ann', cents: 2 }, { tenant })).toMatchObject({ version: 2 })
+  expect(await replica.query('total', undefined, { tenant, read: 'linearizable' })).toBe(3)
+  expect(await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant, id: 'one' })).toMatchObject({ duplicate: true })
+  expect(await replica.digest(tenant)).toEqual(await other.digest(tenant))
+  expect((await replica.status()).databases).toBe(4)
+})
+
+test('a database that cannot be made stops its tenant, not the replica', async () => {
+  const { folder, open } = await used()
+  const replica = await open()
+  expect(await replica.query('total', undefined, { tenant: 'green' })).toBe(0)
+  // The -wal and -shm of the others stay open: nothing of theirs is made anew.
+  mkdirSync(join(folder, 'green.db'))
+  expect(await failure(replica.execute('pay', { account: 'ann', cents: 1 }, { tenant: 'green' }))).toMatchObject({ code: 'data-unusable' })
+  expect((await replica.status()).tenants).toMatchObject({ green: { status: 'halted' } })
+  expect(await replica.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 201 })
+})
+
 test.each<[what: string, path: (stage: Stage) => string]>([
   [
     'a file',

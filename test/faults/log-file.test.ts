@@ -63,6 +63,23 @@ describe('no log', () => {
   })
 })
 
+test('a position that no program counts to, put there by hand, is told, and nothing is written behind it', async () => {
+  const { stage, path } = await used()
+  const running = await stage.open(shop, { data: join(stage.folder, 'data') })
+  const db = new DatabaseSync(path)
+  db.exec(`INSERT INTO record VALUES (${Number.MAX_SAFE_INTEGER + 1}, 'default', 0, 0, 'hello')`)
+  const message = expect.stringMatching(/a record stands at position 9007199254740991 or beyond\. End all replicas and delete it/) as string
+  expect(await failure(stage.open(shop))).toMatchObject({ code: 'log-unusable', message })
+  expect(await failure(running.execute('pay', { account: 'ann', cents: 1 }))).toMatchObject({ code: 'log-failed', message })
+  // What it has read is still there.
+  expect(await running.query('total')).toBe(40)
+  await running.close()
+  expect(db.prepare('DELETE FROM record WHERE position > 1000000').run().changes).toBe(1)
+  db.close()
+  const again = await stage.open(shop, { data: join(stage.folder, 'data') })
+  expect(await again.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 41 })
+})
+
 test.each([
   ['a byte', 1],
   ['half a page', 2_048],

@@ -33,6 +33,8 @@ const workplace = new RegExp(
   'i',
 )
 const idleTest = /\b(?:it|test|describe|suite|bench)(?:\.\w+)*\.(?:only|skip|todo)\b/
+const sideBySide = /\b(?:it|test|describe)(?:\.\w+)*\.concurrent\b/
+const sharedEnd = /^import .*\bonTest(?:Finished|Failed)\b.* from 'vitest'/m
 /** As git ignores: names, and names with a star. */
 const ignored = readFileSync(join(root, '.gitignore'), 'utf8')
   .split('\n')
@@ -90,6 +92,11 @@ describe('a rule catches', () => {
     ['the host of a registry in a text', 'docs/install.md', 'From https://regis~try.example.org\n'],
     ['an idle test', 'test/unit/a.test.ts', "it.on~ly('x', () => {})\n"],
     ['a skipped group', 'test/unit/a.test.ts', "describe.sk~ip('x', () => {})\n"],
+    [
+      'what ends with another test',
+      'test/unit/a.test.ts',
+      "import { it, onTestFinished } from 'vitest'\nit.conc~urrent('x', async () => onTestFinished(() => {}))\n",
+    ],
     ['a word of the workplace', 'docs/design.md', 'See iss~ue #12\n'],
   ])('%s', (_, path, text) => {
     expect(faults(path, plain(text))).toHaveLength(1)
@@ -118,6 +125,8 @@ function faults(path: string, text: string): string[] {
   forbid(registryHost, 'the host of a registry')
   forbid(workplace, 'a word of the workplace')
   if (path.startsWith('test/')) forbid(idleTest, 'a test that does not run, or keeps others from running')
+  // The one imported belongs to whichever test began last. That of a test's own context is its own.
+  if (sideBySide.test(text)) forbid(sharedEnd, 'an end of some other test, for these run side by side')
   if (/^src\/.*\.ts$/.test(path)) {
     if (!/^(#!.*\n)?\/\*\*/.test(text)) report('does not begin with a doc comment')
     for (const [, target = ''] of text.replace(comments, '').matchAll(imports)) {

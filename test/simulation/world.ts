@@ -96,7 +96,10 @@ export class World {
       this.#every(node, 50, () => this.#feed(node, { type: 'tick' }))
       this.#every(node, 250, () => {
         node.beat++
-        this.#feed(node, { type: 'beats', beats: new Map(this.nodes.map(({ name, life, beat }) => [`${name}/${life}`, beat])) })
+        const beats = new Map(this.nodes.map(({ name, life, beat }) => [`${name}/${life}`, beat]))
+        // Again and again somebody else should own the shard, whether it would or not.
+        const { name, life } = this.nodes[Math.floor(this.now / 700) % this.nodes.length]!
+        this.#feed(node, { type: 'beats', beats, preferred: `${name}/${life}` })
       })
       this.#every(node, 10, () => this.#read(node))
       this.#every(node, 100, () => this.#misfortune(node))

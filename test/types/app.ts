@@ -194,6 +194,23 @@ app('x', {
   },
 })
 
+const later = (): Promise<void> => Promise.resolve()
+app('x', {
+  events,
+  database,
+  project: {
+    // @ts-expect-error async
+    A: async (db, { a }) => db.run('', a),
+    // @ts-expect-error async now and then
+    B: (db, { b }) => (b ? db.run('', b) : later()),
+  },
+  commands: {},
+})
+// @ts-expect-error a promise without a word of it
+app('x', { events, database, project: { ...project, A: later }, commands: {} })
+// What comes out of an expression is dropped.
+app('x', { events, database, project: { A: (db, { a }) => a && db.run('', a), B: db => [db.run(''), db.get('')] }, commands: {} })
+
 // @ts-expect-error async
 app('x', { events, database, project, commands: {}, queries: { async: { run: async (_, { db }) => db.all('') } } })
 // @ts-expect-error a query cannot write
@@ -219,6 +236,8 @@ m.command({ decide: (_, { db, emit }) => (db.run(''), emit('A', { a: '' })) })
 m.query({ run: async () => 1 })
 // @ts-expect-error unknown event
 m.projection({ Zzz: () => {} })
+// @ts-expect-error async
+m.projection({ A: async (db, { a }) => db.run('', a) })
 // @ts-expect-error no projection for B
 m.app('x', { project: m.projection({ A: () => {} }), commands: {} })
 const parted = m.app('x', { project: { ...m.projection({ A: (db, { a }) => db.run('', a) }), B: () => {} }, commands: { fine, bare } })

@@ -1,4 +1,9 @@
 import { AssertionError } from 'node:assert'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import { app, event, sqlite } from 'mainstem'
 import { given } from 'mainstem/testing'
@@ -104,6 +109,31 @@ test('no chain is a thenable', () => {
   expect('then' in past).toBe(false)
   const reserve = past.when('reserve', A1)
   expect('then' in reserve).toBe(false)
+  reserve.accepts(['SeatReserved', A1])
+})
+
+test('a when that nothing is asserted of fails the run', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'mainstem-testing-'))
+  const source = (path: string) => JSON.stringify(pathToFileURL(join(import.meta.dirname, path)).href)
+  const file = join(folder, 'forgotten.test.mjs')
+  writeFileSync(
+    file,
+    `import test from 'node:test'
+     import seats from ${source('../../examples/seats.ts')}
+     import { given } from ${source('../../src/testing.ts')}
+     test('asserted', () => void given(seats).when('release', { seat: 'A1', guest: 'Ann' }).rejects('seat-free'))
+     test('forgotten', () => {
+       given(seats).when('reserve', { seat: 'A1', guest: 'Ann' })
+     })`,
+  )
+  const { status, stdout } = spawnSync(process.execPath, ['--conditions=source', '--test', '--test-reporter=tap', file], {
+    cwd: folder,
+    encoding: 'utf8',
+  })
+  rmSync(folder, { recursive: true })
+  expect(status).toBe(1)
+  expect(stdout).toContain("nothing was asserted of 'reserve'")
+  expect(stdout).not.toContain("nothing was asserted of 'release'")
 })
 
 const strict = app('strict', {

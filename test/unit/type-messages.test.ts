@@ -52,6 +52,11 @@ const programs: [name: string, program: string, message: string | RegExp][] = [
     'a query must answer at once: it may not be async or return a promise',
   ],
   [
+    'async projection',
+    `app('x', { events, database, project: { ...project, A: async (db, { a }) => db.run('', a) }, commands: {} })`,
+    'a projection must write at once: it may not be async or return a promise',
+  ],
+  [
     'missing projection',
     `app('x', { events, database, project: { A: () => {} }, commands: {} })`,
     "Property 'B' is missing in type '{ A: () => void; }'",
@@ -107,7 +112,7 @@ beforeAll(() => {
     const [, file, message] = /^([\w-]+)\.ts\(\d+,\d+\): error (.*)$/s.exec(each) ?? []
     if (file !== undefined) found.set(file, `${found.get(file) ?? ''}${message}\n`)
   }
-}, 60_000)
+}, 180_000)
 
 afterAll(() => rmSync(directory, { recursive: true }))
 

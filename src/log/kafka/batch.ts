@@ -101,12 +101,16 @@ const two32 = 0x1_0000_0000
 export function encodeBatch(records: readonly OutRecord[], producer: BatchProducer): Buffer {
   const first = records[0]
   if (first === undefined) throw new RangeError('a batch holds at least one record')
+  // Of values too: to count the bytes of a large text takes as long as to write it.
   const sizes: number[] = []
+  const valueSizes: number[] = []
   let total = headerSize
   let latest = first.time
   records.forEach((record, i) => {
-    const size = recordSize(record, record.time - first.time, i)
+    const valueSize = byteSize(record.value)
+    const size = recordSize(record, valueSize, record.time - first.time, i)
     sizes.push(size)
+    valueSizes.push(valueSize)
     total += varintSize(size) + size
     if (record.time > latest) latest = record.time
   })
@@ -130,7 +134,7 @@ export function encodeBatch(records: readonly OutRecord[], producer: BatchProduc
     at = writeVarlong(bytes, record.time - first.time, at)
     at = writeVarint(bytes, i, at)
     at = writeContent(bytes, record.key, at)
-    at = writeContent(bytes, record.value, at)
+    at = record.value === null ? writeVarint(bytes, -1, at) : writeSized(bytes, record.value, valueSizes[i] as number, at)
     const headers = record.headers ?? noHeaders
     at = writeVarint(bytes, headers.length, at)
     for (const [name, value] of headers) at = writeContent(bytes, value, writeContent(bytes, name, at))
@@ -414,31 +418,34 @@ function writeLong(bytes: Buffer, value: number, at: number): void {
   bytes.writeUInt32BE(value - high * two32, at + 4)
 }
 
-function recordSize(record: OutRecord, timeDelta: number, index: number): number {
+function recordSize(record: OutRecord, valueSize: number, timeDelta: number, index: number): number {
   const headers = record.headers ?? noHeaders
-  let size =
-    1 + varlongSize(timeDelta) + varintSize(index) + contentSize(record.key) + contentSize(record.value) + varintSize(headers.length)
+  const keySize = record.key === null ? 1 : contentSize(record.key)
+  let size = 1 + varlongSize(timeDelta) + varintSize(index) + keySize + varintSize(valueSize) + valueSize + varintSize(headers.length)
   for (const [name, value] of headers) size += contentSize(name) + contentSize(value)
   return size
 }
 
-function contentSize(content: Content | null): number {
-  if (content === null) return 1
-  const size = typeof content === 'string' ? Buffer.byteLength(content) : content.length
+function byteSize(content: Content | null): number {
+  if (content === null) return 0
+  return typeof content === 'string' ? Buffer.byteLength(content) : content.length
+}
+
+function contentSize(content: Content): number {
+  const size = byteSize(content)
   return varintSize(size) + size
 }
 
 function writeContent(bytes: Buffer, content: Content | null, at: number): number {
-  if (content === null) return writeVarint(bytes, -1, at)
-  if (typeof content === 'string') {
-    const size = Buffer.byteLength(content)
-    const start = writeVarint(bytes, size, at)
-    bytes.write(content, start, size)
-    return start + size
-  }
-  const start = writeVarint(bytes, content.length, at)
-  bytes.set(content, start)
-  return start + content.length
+  return content === null ? writeVarint(bytes, -1, at) : writeSized(bytes, content, byteSize(content), at)
+}
+
+function writeSized(bytes: Buffer, content: Content, size: number, at: number): number {
+  const start = writeVarint(bytes, size, at)
+  // As many bytes as characters: all of it is ASCII, which is copied instead of converted.
+  if (typeof content === 'string') bytes.write(content, start, size, size === content.length ? 'latin1' : 'utf8')
+  else bytes.set(content, start)
+  return start + size
 }
 
 function zigzag(value: number): number {

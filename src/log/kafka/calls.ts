@@ -107,7 +107,7 @@ function produced(reader: Reader): ProduceAnswer {
     reader.skip(4)
     return reader.readNullableString()
   })
-  const message = reader.readNullableString() ?? ofRecords.find(text => text !== null) ?? null
+  const message = said(reader) ?? ofRecords.find(text => text !== null) ?? null
   const { 0: leader } = tagged(reader, { 0: leaderHint })
   return { error, message, offset, ...(leader === undefined ? {} : { leader }) }
 }
@@ -347,7 +347,7 @@ export function findCoordinator(conn: Conn, args: { readonly transactionalId: st
         const node = reader.readInt32()
         const host = reader.readString()
         const port = reader.readInt32()
-        return { error: code(reader), message: reader.readNullableString(), node, host, port }
+        return { error: code(reader), message: said(reader), node, host, port }
       }),
     )
   })
@@ -508,7 +508,7 @@ export function createTopics(
     return reader.readArray(() => {
       const name = reader.readString()
       const topicId = reader.readUUID()
-      const answer = { error: code(reader), message: reader.readNullableString(), name, topicId }
+      const answer = { error: code(reader), message: said(reader), name, topicId }
       // num_partitions, replication_factor
       reader.skip(6)
       reader.readArray(() => {
@@ -539,7 +539,7 @@ export function deleteTopics(
     return reader.readArray(() => {
       const name = reader.readNullableString()
       const topicId = reader.readUUID()
-      return { error: code(reader), message: reader.readNullableString(), name, topicId }
+      return { error: code(reader), message: said(reader), name, topicId }
     })
   }
   return conn.request(apis.deleteTopics, body, parse, args.timeout + grace)
@@ -581,7 +581,7 @@ export function describeConfigs(
     reader.skip(4)
     return reader.readArray(() => {
       const error = code(reader)
-      const message = reader.readNullableString()
+      const message = said(reader)
       reader.skip(1)
       const name = reader.readString()
       const configs = new Map<string, ConfigValue>()
@@ -636,7 +636,7 @@ export function describeProducers(
           reader.readArray(() => {
             reader.skip(4)
             const error = code(reader)
-            const message = reader.readNullableString()
+            const message = said(reader)
             const producers = reader.readArray(() => {
               const producerId = reader.readInt64()
               const epoch = reader.readInt32()
@@ -719,9 +719,7 @@ export function listTransactions(
 }
 
 /** DescribeCluster. */
-export function describeCluster(
-  conn: Conn,
-): Promise<
+export function describeCluster(conn: Conn): Promise<
   Outcome & {
     readonly clusterId: string
     readonly controller: number
@@ -734,7 +732,7 @@ export function describeCluster(
   return conn.request(apis.describeCluster, body, reader => {
     reader.skip(4)
     const error = code(reader)
-    const message = reader.readNullableString()
+    const message = said(reader)
     reader.skip(1)
     const answer = {
       error,
@@ -779,7 +777,7 @@ export function describeAcls(
   return conn.request(apis.describeAcls, body, reader => {
     reader.skip(4)
     const error = code(reader)
-    const message = reader.readNullableString()
+    const message = said(reader)
     const resources = reader.readArray(() => {
       reader.skip(1)
       const resource = reader.readString()
@@ -847,6 +845,12 @@ function one<Item>(items: readonly Item[]): Item {
 
 function code(reader: Reader): Code {
   return codeName(reader.readInt16())
+}
+
+/** What the broker has to say. Some answers say nothing by an empty text. */
+function said(reader: Reader): string | null {
+  const text = reader.readNullableString()
+  return text === '' ? null : text
 }
 
 /** Offsets and times stay far below 2^53. */

@@ -49,6 +49,8 @@ export interface Versions {
 /** So many brokers are asked at once, and one more after each further `hedge` milliseconds without an answer. */
 const atOnce = 3
 const hedge = 500
+/** Milliseconds that an answer which will hardly do waits for a better one: a broker may be stopped, and never give one. */
+const betterWithin = 1_500
 const coordinatorPause = 20
 
 export class KafkaClient {
@@ -184,6 +186,7 @@ export class KafkaClient {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     let open = 0
     let second: { answer: Answer } | undefined
+    let better: NodeJS.Timeout | undefined
     let failure: unknown
     const next = (): void => {
       const address = waiting.shift()
@@ -199,7 +202,10 @@ export class KafkaClient {
       try {
         const answer = await question(await this.#ask(address))
         if (willDo(answer)) resolve(answer)
-        else second = { answer }
+        else {
+          second = { answer }
+          better ??= setTimeout(() => resolve(second?.answer ?? answer), betterWithin)
+        }
       } catch (error) {
         failure = error
       }
@@ -212,6 +218,7 @@ export class KafkaClient {
       return await promise
     } finally {
       clearInterval(timer)
+      clearTimeout(better)
       waiting.length = 0
     }
   }

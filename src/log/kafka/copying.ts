@@ -1,15 +1,24 @@
 /**
- * A topic that a log is copied into. A manifest must be a topic's first record, so that it cannot be held back until all of the copy is there;
+ * A topic that a log is copied into; made if it is not there. A manifest must be a topic's first record, so that it cannot be held back until all of the copy is there;
  * instead a mark in the roster says that a copy is under way, from before its first record until behind its last one. Who opens the log
  * reads the mark, and refuses. The mark stands under a key of its own and is never cleaned away, for the roster is compacted.
  */
 import { EngineError } from '../../errors.ts'
 import { KafkaLogs } from '../kafka.ts'
+import { KafkaClient } from './client.ts'
+import { createTopic } from './create.ts'
+import { kafkaSettings } from './settings.ts'
 import type { OpenTarget, TargetOptions } from '../target.ts'
 
 /** @throws EngineError invalid-option, log-* */
-export async function openKafkaTarget(url: string, { app, log, place, partitions }: TargetOptions): Promise<OpenTarget> {
-  const logs = await KafkaLogs.open(url, { app, as: 'copy' })
+export async function openKafkaTarget(
+  url: string,
+  { app, log, place, shards: count, partitions, accept = [] }: TargetOptions,
+): Promise<OpenTarget> {
+  const { settings, topic } = kafkaSettings(url)
+  const client = new KafkaClient(settings)
+  await createTopic(client, topic, partitions ?? count).finally(() => client.close())
+  const logs = await KafkaLogs.open(url, { app, accept, as: 'copy' })
   try {
     const { shards } = logs
     if (partitions !== undefined && partitions !== shards.length)

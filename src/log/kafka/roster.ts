@@ -12,6 +12,14 @@ import { Topic } from './topic.ts'
 
 export const rosterTopic = (topic: string): string => `${topic}-roster`
 
+/** LogAppendTime: beside the replica's own time in each beat stands the broker's, which tells how far their clocks differ. */
+export const ROSTER_SETTINGS = {
+  'cleanup.policy': 'compact',
+  'delete.retention.ms': '3600000',
+  'segment.ms': '3600000',
+  'message.timestamp.type': 'LogAppendTime',
+}
+
 /** ms */
 const LONG_POLL = 500
 const RETRY = 250
@@ -242,9 +250,11 @@ async function makeRoster({ client, name: log }: Topic, name: string): Promise<v
   const { topic, brokers } = await client.metadata(log)
   const conn = await client.connect(brokers[0]!.id, 'make the roster')
   try {
-    const configs = { 'cleanup.policy': 'compact', 'delete.retention.ms': '3600000', 'segment.ms': '3600000' }
     const replicationFactor = topic?.partitions[0]?.replicas.length ?? 1
-    const [answer] = await createTopics(conn, { topics: [{ name, partitions: 1, replicationFactor, configs }], timeout: 10_000 })
+    const [answer] = await createTopics(conn, {
+      topics: [{ name, partitions: 1, replicationFactor, configs: ROSTER_SETTINGS }],
+      timeout: 10_000,
+    })
     if (answer?.error === 'NONE' || answer?.error === 'TOPIC_ALREADY_EXISTS') return
     throw new EngineError(
       'log-denied',
@@ -266,7 +276,7 @@ function copyingIn(value: string): Copying {
 }
 
 /** What a member says of itself; undefined if it is nothing of ours. */
-function parsed(value: string): Omit<Member, 'id'> | undefined {
+export function parsed(value: string): Omit<Member, 'id'> | undefined {
   try {
     const { address, beat, seen } = JSON.parse(value) as Partial<Member>
     if ((address !== null && typeof address !== 'string') || !Number.isSafeInteger(beat) || !Number.isSafeInteger(seen)) return undefined

@@ -24,7 +24,7 @@ export interface TlsSettings {
 export const fencings = ['epoch', 'transactions', 'term'] as const
 export type Fencing = (typeof fencings)[number]
 
-export const mechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER'] as const
+const mechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER'] as const
 
 export interface SaslSettings {
   readonly mechanism: (typeof mechanisms)[number]

@@ -1,0 +1,59 @@
+/**
+ * Spreads the shards of a log over the replicas that would own them. Each of them looks at the same heartbeats and terms, and so comes to the
+ * same; nobody commands. Only one shard at a time leaves a replica, so that most tenants never wait.
+ */
+import { Crew, fairOwners } from '../consistency.ts'
+import type { Member } from '../roster.ts'
+
+/** Beats are looked at far more often: a longer silence means that this process was stopped or busy, ms. */
+const STALL = 1_000
+/** So long a shard that was to be handed over is waited for before the next one, ms. */
+const HANDING_OVER = 5_000
+
+export class Spread {
+  readonly #me: string
+  readonly #reigns: boolean
+  readonly #crew = new Crew()
+  #looked = 0
+  #leaving: { readonly shard: number; readonly since: number } | undefined
+
+  /** @param reigns whether this replica would own shards */
+  constructor(me: string, reigns: boolean) {
+    this.#me = me
+    this.#reigns = reigns
+  }
+
+  /**
+   * Who should own each shard, as it is to be told to the shards now.
+   * @param owners as the terms have it
+   * @param now monotonic, ms
+   */
+  preferred(members: readonly Member[], owners: readonly (string | null)[], now: number): readonly (string | undefined)[] {
+    const nobody = owners.map(() => undefined)
+    if (!this.#reigns || owners.length === 1) return nobody
+    if (this.#looked > 0 && now - this.#looked > STALL) this.#crew.excuse(now - this.#looked)
+    this.#looked = now
+    this.#crew.observe(new Map(members.filter(({ reigns }) => reigns !== false).map(({ id, beat }) => [id, beat])), now)
+    const settled = this.#crew.settled(now)
+    if (!settled.includes(this.#me)) return nobody
+    const fair = fairOwners(settled, owners)
+    const leaving = this.#next(fair, owners, now)
+    return fair.map((owner, shard) => (owners[shard] === this.#me && shard !== leaving ? this.#me : owner))
+  }
+
+  /** The one of my shards that is to go. */
+  #next(fair: readonly (string | undefined)[], owners: readonly (string | null)[], now: number): number | undefined {
+    if (this.#leaving) {
+      const { shard, since } = this.#leaving
+      const owner = owners[shard]
+      const over = owner !== this.#me && owner !== null
+      if (!over && fair[shard] !== this.#me && now - since < HANDING_OVER) return shard
+    }
+    const excess = (shard: number) => owners[shard] === this.#me && fair[shard] !== this.#me
+    // After one that nobody took, another one.
+    const from = this.#leaving ? this.#leaving.shard + 1 : 0
+    const shard = owners.map((_, index) => (from + index) % owners.length).find(excess)
+    this.#leaving = shard === undefined ? undefined : { shard, since: now }
+    return shard
+  }
+}
