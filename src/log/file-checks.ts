@@ -13,7 +13,8 @@ interface FileFacts {
   readonly path: string
   /** Of SQLite's quick_check: 'ok', or the first fault. */
   readonly check: string
-  readonly controls: Controls
+  /** Left out where the file is damaged: reading may fail anywhere, or tell a lie. */
+  readonly controls?: Controls
   /** Of the file system; undefined where it does not tell. */
   readonly free: number | undefined
   readonly fileSystem: number | undefined
@@ -70,11 +71,16 @@ const CHECKS = {
     if (free >= ROOM) return `${mebibytes} are free`
     return risky(`${mebibytes} are free on the disk of ${path}`, 'when it is full, the writer stops for good', 'make room')
   },
-  'manifest-missing': ({ controls: { state } }) =>
-    state.log === null
+  'manifest-missing': ({ controls }) => {
+    if (!controls) return undefined
+    const { state } = controls
+    return state.log === null
       ? risky('the log is empty', 'none: the first replica makes it the log of its app', 'nothing')
-      : `log ${state.log}, generation ${state.generation}, of the app ${state.app}`,
-  sealed: ({ controls: { seal } }) => {
+      : `log ${state.log}, generation ${state.generation}, of the app ${state.app}`
+  },
+  sealed: ({ controls }) => {
+    if (!controls) return undefined
+    const { seal } = controls
     if (!seal) return 'the log goes on'
     const copy =
       seal.note?.by === 'copy'
@@ -105,15 +111,16 @@ export async function examineFile(path: string, { scan, onProgress, signal }: Ex
     const facts: FileFacts = {
       path,
       check: quickCheck(path),
-      controls: await controlsOf(log),
       free: bavail * bsize,
       fileSystem: process.platform === 'linux' ? type : undefined,
       members: membersOf(`${path}.roster`),
       now: Date.now(),
     }
+    if (facts.check !== 'ok') return runChecks(CHECKS, facts)
+    const controls = await controlsOf(log)
+    if (!scan) return runChecks(CHECKS, { ...facts, controls })
     const head = await log.head()
-    if (!scan) return runChecks(CHECKS, facts)
-    return runChecks(CHECKS, { ...facts, scans: [await scanShard(log, 0, position => onProgress(position, head), signal)] })
+    return runChecks(CHECKS, { ...facts, controls, scans: [await scanShard(log, 0, position => onProgress(position, head), signal)] })
   } finally {
     await log.close()
   }

@@ -3,12 +3,12 @@
  * what the producer wants), the producer's machine and its lanes, the meaning of answers, and the wire.
  */
 import { EngineError } from '../errors.ts'
-import type { Log, Logs } from '../log.ts'
+import type { Log, Logs, Readable } from '../log.ts'
 import { MAX_RECORD_BYTES } from '../record.ts'
 import type { Roster } from '../roster.ts'
 import { KafkaClient } from './kafka/client.ts'
 import { checkAccepted, checkCluster } from './kafka/guard.ts'
-import { PartitionLog } from './kafka/partition.ts'
+import { PartitionLog, type PartitionOptions } from './kafka/partition.ts'
 import { type Fencing, fencings } from './kafka/producer.ts'
 import { KafkaRoster } from './kafka/roster.ts'
 import { kafkaSettings } from './kafka/settings.ts'
@@ -65,11 +65,29 @@ export class KafkaLogs implements Logs {
       const accepted = [...accept, 'roster-missing']
       const notices = await checkCluster(topic, { accept: accepted, maxRecordBytes, transactional: fencing !== 'term' })
       const roster = await KafkaRoster.open(topic)
-      const shards = Array.from({ length: topic.partitions }, (_, partition) => {
-        const description = topic.partitions === 1 ? url : `${url}, partition ${partition}`
-        return new PartitionLog(topic, partition, { description, fencing, app, maxBatchBytes, random: Math.random })
-      })
+      const shards = shardsOf(topic, url, { fencing, app, maxBatchBytes })
       return new KafkaLogs(url, client, shards, roster, notices)
+    } catch (error) {
+      client.close()
+      throw error
+    }
+  }
+
+  /**
+   * The shards alone, to be read: how safe the cluster is does not matter to who writes nothing, and nothing is made.
+   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unusable when there is no such topic
+   */
+  static async read(url: string): Promise<Readable & { readonly topic: Topic }> {
+    const { settings, topic: name } = kafkaSettings(url)
+    const client = new KafkaClient(settings)
+    try {
+      const topic = await Topic.open(client, name)
+      const shards = shardsOf(topic, url, { fencing: 'term', app: undefined, maxBatchBytes: MAX_BATCH_BYTES })
+      const close = async () => {
+        await Promise.all(shards.map(shard => shard.close()))
+        client.close()
+      }
+      return { topic, shards, close }
     } catch (error) {
       client.close()
       throw error
@@ -81,4 +99,11 @@ export class KafkaLogs implements Logs {
     await this.roster.close()
     this.#client.close()
   }
+}
+
+function shardsOf(topic: Topic, url: string, options: Omit<PartitionOptions, 'description' | 'random'>): PartitionLog[] {
+  return Array.from({ length: topic.partitions }, (_, partition) => {
+    const description = topic.partitions === 1 ? url : `${url}, partition ${partition}`
+    return new PartitionLog(topic, partition, { ...options, description, random: Math.random })
+  })
 }

@@ -1,6 +1,6 @@
 /** From a setting to a log, or to the shards and the roster of one: 'file:PATH' or 'memory:NAME'. */
 import { EngineError } from '../errors.ts'
-import type { Log, Logs } from '../log.ts'
+import type { Log, Logs, Readable } from '../log.ts'
 import { FileRoster, MemoryRoster, type Roster } from '../roster.ts'
 import type { KafkaOptions } from './kafka.ts'
 import { MemoryFile, MemoryLog } from './memory.ts'
@@ -15,6 +15,13 @@ export async function openLogs(setting: string, options: KafkaOptions = {}): Pro
   const path = logPath(setting)
   const log = openLog(setting)
   return path === undefined ? oneShard(log) : oneShard(log, new FileRoster(`${path}.roster`), 'machine')
+}
+
+/** To read and no more: nothing is made, nobody hears of it. @throws EngineError invalid-option, log-* */
+export async function readLogs(setting: string): Promise<Readable> {
+  if (isKafka(setting)) return (await import('./kafka.ts')).KafkaLogs.read(setting)
+  const log = openLog(setting)
+  return { shards: [log], close: () => log.close() }
 }
 
 /** A log as the only shard. Closing it closes both. */
