@@ -16,8 +16,8 @@ import { addVerify } from './cli/verify.ts'
 import { packageVersion } from './cli/version.ts'
 
 const settings = `
-Settings come from options, then from the environment (MAINSTEM_APP, MAINSTEM_LOG, MAINSTEM_DATA, MAINSTEM_STRATEGY, MAINSTEM_TENANT,
-MAINSTEM_TIMEOUT, MAINSTEM_ACCEPT), then from mainstem.config.ts in the current folder: export default { app: './seats.ts', log: 'file:seats.log' }
+Settings come from options, then from the environment (MAINSTEM_APP, MAINSTEM_LOG, MAINSTEM_DATA, MAINSTEM_STRATEGY, MAINSTEM_FENCING,
+MAINSTEM_TENANT, MAINSTEM_TIMEOUT, MAINSTEM_ACCEPT), then from mainstem.config.ts in the current folder: export default { app: './seats.ts', log: 'file:seats.log' }
 
 Exit status: 0 ok, 1 failure, 2 wrong use, 3 the app said no, 4 conflict, 5 not ready or out of time, 6 divergence, 130 interrupted
 

@@ -107,6 +107,3 @@ export interface Logs {
   readonly notices?: readonly string[]
   close(): Promise<void>
 }
-
-/** The shards of a log, to be read. */
-export type Readable = Pick<Logs, 'shards' | 'close'>

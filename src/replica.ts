@@ -7,7 +7,7 @@ import { type App, type Args, isApp, type Outcome, revision } from './app.ts'
 import { type StrategyName, strategyOf } from './consistency.ts'
 import { ask } from './decide.ts'
 import { EngineError } from './errors.ts'
-import type { Fencing } from './log/kafka/producer.ts'
+import type { Fencing } from './log/kafka/settings.ts'
 import { oneShard, openLogs } from './log/open.ts'
 import type { Log, Logs, Position } from './log.ts'
 import { partitionOf } from './partition.ts'
@@ -482,8 +482,8 @@ class Router {
     when: number | Date,
     { tenant = DEFAULT_TENANT, onProgress }: { tenant?: string; onProgress?: (progress: ReplayProgress) => void } = {},
   ): Promise<Past> {
-    const { log } = this.#engineOf(tenant)
-    return openPast(this.app, log, tenant, untilOf(when), this.#data?.scratch(tenant) ?? ':memory:', onProgress)
+    const { log, shard } = this.#engineOf(tenant)
+    return openPast(this.app, log, tenant, untilOf(when), this.#data?.scratch(tenant) ?? ':memory:', onProgress, shard.cursor)
   }
 
   async status(): Promise<Status> {

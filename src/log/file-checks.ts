@@ -1,12 +1,13 @@
 /** The embedded log under examination: the file, where it lies, and what stands in it. Nothing is written. */
-import { statfsSync } from 'node:fs'
+import { existsSync, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type Member, readRoster } from '../roster.ts'
 import type { ExamineOptions } from './examine.ts'
-import { type Finding, type Looked, plural, risky, runChecks, unknown, unsafe } from './finding.ts'
+import { type Finding, LEVELS, type Looked, plural, risky, runChecks, unknown, unsafe } from './finding.ts'
 import { type ScanFacts, scanChecks, scanShard } from './scan.ts'
 import { type Controls, controlsOf } from './seal.ts'
+import { isPattern, shardPath } from './shards.ts'
 import { SqliteLog } from './sqlite.ts'
 
 interface FileFacts {
@@ -102,8 +103,27 @@ const CHECKS = {
   },
 } as const satisfies { readonly [name: string]: (facts: FileFacts) => Looked }
 
-/** @throws EngineError log-unusable */
-export async function examineFile(path: string, { scan, onProgress, signal }: ExamineOptions): Promise<Finding[]> {
+/** @param path may hold {} for the number of a shard. @throws EngineError invalid-option, log-unusable */
+export async function examineFiles(path: string, options: ExamineOptions): Promise<Finding[]> {
+  if (!isPattern(path)) return examineFile(path, 0, options)
+  const all: Finding[][] = []
+  for (let shard = 0; shard === 0 || existsSync(shardPath(path, shard)); shard++) all.push(await examineFile(shardPath(path, shard), shard, options))
+  return worst(all)
+}
+
+/** Of each check what is worst, with the causes of all files that are as bad. */
+function worst(all: readonly (readonly Finding[])[]): Finding[] {
+  const names = new Set(all.flatMap(findings => findings.map(({ name }) => name)))
+  return [...names].map(name => {
+    const own = all.flatMap(findings => findings.filter(finding => finding.name === name))
+    const level = LEVELS.find(each => own.some(finding => finding.level === each))!
+    const [first, ...others] = own.filter(finding => finding.level === level)
+    const causes = new Set([first!, ...others].map(({ cause }) => cause))
+    return { ...first!, cause: [...causes].join('; ') }
+  })
+}
+
+async function examineFile(path: string, shard: number, { scan, onProgress, signal }: ExamineOptions): Promise<Finding[]> {
   // It tells what is no log at all.
   const log = new SqliteLog(path)
   try {
@@ -120,7 +140,7 @@ export async function examineFile(path: string, { scan, onProgress, signal }: Ex
     const controls = await controlsOf(log)
     if (!scan) return runChecks(CHECKS, { ...facts, controls })
     const head = await log.head()
-    return runChecks(CHECKS, { ...facts, controls, scans: [await scanShard(log, 0, position => onProgress(position, head), signal)] })
+    return runChecks(CHECKS, { ...facts, controls, scans: [await scanShard(log, shard, position => onProgress(position, head), signal)] })
   } finally {
     await log.close()
   }

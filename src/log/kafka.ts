@@ -3,15 +3,14 @@
  * what the producer wants), the producer's machine and its lanes, the meaning of answers, and the wire.
  */
 import { EngineError } from '../errors.ts'
-import type { Log, Logs, Readable } from '../log.ts'
+import type { Log, Logs } from '../log.ts'
 import { MAX_RECORD_BYTES } from '../record.ts'
-import type { Roster } from '../roster.ts'
+import { MemoryRoster, type Roster } from '../roster.ts'
 import { KafkaClient } from './kafka/client.ts'
 import { checkAccepted, checkCluster } from './kafka/guard.ts'
-import { PartitionLog, type PartitionOptions } from './kafka/partition.ts'
-import { type Fencing, fencings } from './kafka/producer.ts'
-import { KafkaRoster } from './kafka/roster.ts'
-import { kafkaSettings } from './kafka/settings.ts'
+import { PartitionLog } from './kafka/partition.ts'
+import { type Copying, KafkaRoster } from './kafka/roster.ts'
+import { type Fencing, fencings, kafkaSettings } from './kafka/settings.ts'
 import { Topic } from './kafka/topic.ts'
 
 export interface KafkaOptions {
@@ -25,6 +24,11 @@ export interface KafkaOptions {
   readonly maxRecordBytes?: number
   /** What is unsafe about the cluster, and shall be taken as it is: by the names that `mainstem doctor` gives. */
   readonly accept?: readonly string[]
+  /**
+   * `replica` (default): the log must be whole. `copy`: it may be one that another log is being copied into. `reader`: whatever it is, it is
+   * only looked at, and nobody is told of it.
+   */
+  readonly as?: 'replica' | 'copy' | 'reader'
 }
 
 /** Below the default of max.message.bytes, 1,048,588, with what batch and request add. */
@@ -36,74 +40,83 @@ export class KafkaLogs implements Logs {
   readonly shards: readonly Log[]
   readonly roster: Roster
   readonly notices: readonly string[]
-  readonly #client: KafkaClient
+  readonly topic: Topic
+  readonly #roster: KafkaRoster | undefined
 
-  private constructor(description: string, client: KafkaClient, shards: readonly Log[], roster: Roster, notices: readonly string[]) {
+  private constructor(
+    description: string,
+    topic: Topic,
+    shards: readonly Log[],
+    roster: KafkaRoster | undefined,
+    notices: readonly string[],
+  ) {
     this.description = description
-    this.#client = client
+    this.topic = topic
     this.shards = shards
-    this.roster = roster
+    this.roster = roster ?? new MemoryRoster(description)
+    this.#roster = roster
     this.notices = notices
   }
 
   /**
    * @param url 'kafka://host:9092/topic'
-   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unusable when there is no such topic, log-unsafe
+   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unsafe, log-unusable when there is no such topic, or a copy into it is
+   *   under way
    */
   static async open(
     url: string,
-    { fencing = 'epoch', app, maxBatchBytes = MAX_BATCH_BYTES, maxRecordBytes = MAX_RECORD_BYTES, accept = [] }: KafkaOptions = {},
+    {
+      fencing = 'epoch',
+      app,
+      maxBatchBytes = MAX_BATCH_BYTES,
+      maxRecordBytes = MAX_RECORD_BYTES,
+      accept = [],
+      as = 'replica',
+    }: KafkaOptions = {},
   ): Promise<KafkaLogs> {
     if (!fencings.includes(fencing))
       throw new EngineError('invalid-option', `fencing is one of ${fencings.join(', ')}, not ${JSON.stringify(fencing)}`)
     checkAccepted(accept)
     const { settings, topic: name } = kafkaSettings(url)
     const client = new KafkaClient(settings)
+    let roster: KafkaRoster | undefined
     try {
       const topic = await Topic.open(client, name)
-      // A roster that is missing is made below.
+      // A roster that is missing is made below. Who only looks on is not kept from seeing what is wrong.
       const accepted = [...accept, 'roster-missing']
-      const notices = await checkCluster(topic, { accept: accepted, maxRecordBytes, transactional: fencing !== 'term' })
-      const roster = await KafkaRoster.open(topic)
-      const shards = shardsOf(topic, url, { fencing, app, maxBatchBytes })
-      return new KafkaLogs(url, client, shards, roster, notices)
+      const notices =
+        as === 'reader' ? [] : await checkCluster(topic, { accept: accepted, maxRecordBytes, transactional: fencing !== 'term' })
+      if (as !== 'reader') roster = await KafkaRoster.open(topic)
+      if (roster?.copying && as === 'replica')
+        throw new EngineError(
+          'log-unusable',
+          `${url} is not whole yet: a copy into it is under way. Run the same \`mainstem log copy\` again if it was cut off`,
+        )
+      const shards = Array.from({ length: topic.partitions }, (_, partition) => {
+        const description = topic.partitions === 1 ? url : `${url}, partition ${partition}`
+        return new PartitionLog(topic, partition, { description, fencing, app, maxBatchBytes, random: Math.random })
+      })
+      return new KafkaLogs(url, topic, shards, roster, notices)
     } catch (error) {
+      await roster?.close()
       client.close()
       throw error
     }
   }
 
-  /**
-   * The shards alone, to be read: how safe the cluster is does not matter to who writes nothing, and nothing is made.
-   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unusable when there is no such topic
-   */
-  static async read(url: string): Promise<Readable & { readonly topic: Topic }> {
-    const { settings, topic: name } = kafkaSettings(url)
-    const client = new KafkaClient(settings)
-    try {
-      const topic = await Topic.open(client, name)
-      const shards = shardsOf(topic, url, { fencing: 'term', app: undefined, maxBatchBytes: MAX_BATCH_BYTES })
-      const close = async () => {
-        await Promise.all(shards.map(shard => shard.close()))
-        client.close()
-      }
-      return { topic, shards, close }
-    } catch (error) {
-      client.close()
-      throw error
-    }
+  /** The copy into this log that is under way, as of when it was opened. */
+  get copying(): Copying | undefined {
+    return this.#roster?.copying
+  }
+
+  /** Says that a copy into this log is under way, or that it is done. @throws EngineError log-unreachable, log-denied */
+  async mark(copying: Copying | null): Promise<void> {
+    await this.#roster?.mark(copying)
   }
 
   async close(): Promise<void> {
     await Promise.all(this.shards.map(shard => shard.close()))
     await this.roster.close()
-    this.#client.close()
+    this.topic.client.close()
   }
-}
-
-function shardsOf(topic: Topic, url: string, options: Omit<PartitionOptions, 'description' | 'random'>): PartitionLog[] {
-  return Array.from({ length: topic.partitions }, (_, partition) => {
-    const description = topic.partitions === 1 ? url : `${url}, partition ${partition}`
-    return new PartitionLog(topic, partition, { ...options, description, random: Math.random })
-  })
 }

@@ -40,7 +40,7 @@ export async function readManifest(
 ): Promise<Beginning> {
   let before = 0
   for (let after = 0; ; ) {
-    const options = { ...(after < known ? { wait: true } : {}), ...(signal ? { signal } : {}) }
+    const options = { ...(after < known && !log.freshHead ? { wait: true } : {}), ...(signal ? { signal } : {}) }
     const { records, reached } = await log.read(after, options)
     signal?.throwIfAborted()
     for (const each of records) {

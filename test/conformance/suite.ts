@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { StrategyName } from '../../src/consistency.ts'
 import { EngineError } from '../../src/errors.ts'
-import type { Fencing } from '../../src/log/kafka/producer.ts'
+import type { Fencing } from '../../src/log/kafka/settings.ts'
 import type { LoggedEvent } from '../../src/replica.ts'
 import { type LogKind, Stage, seeded } from '../support/logs.ts'
 import shop from '../support/shop.ts'
@@ -212,7 +212,7 @@ function suite({ log, ...how }: Way): void {
     await again.close()
     rmSync(data, { recursive: true })
     const anew = await stage.open(shop, { ...how, data })
-    expect((await anew.query('entries')).slice(0, 20)).toEqual(entries)
+    expect((await anew.query('entries', undefined, { read: 'linearizable' })).slice(0, 20)).toEqual(entries)
     expect(await anew.digest()).toEqual(await again.digest().catch(() => watcher.digest()))
   })
 

@@ -1,6 +1,6 @@
 /** The calls against a real broker: what they ask for is understood, and what comes back is. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { type BatchProducer, decodeBatches, encodeBatch, type InRecord, type OutRecord, survey } from '../../src/log/kafka/batch.ts'
 import {
   addPartitions,
@@ -26,7 +26,7 @@ import { type Conn, Disconnected, KafkaClient, type Metadata, type Versions } fr
 import type { Code } from '../../src/log/kafka/codes.ts'
 import { kafkaSettings } from '../../src/log/kafka/settings.ts'
 
-const { settings } = kafkaSettings('kafka:any', process.env)
+const { settings } = kafkaSettings('kafka:any', { ...process.env, KAFKA_BROKERS: inject('kafka') })
 const client = new KafkaClient(settings)
 const tag = Date.now().toString(36)
 const timeout = 10_000

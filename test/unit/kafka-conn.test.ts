@@ -1,7 +1,7 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { apiVersions, describeCluster, produce } from '../../src/log/kafka/calls.ts'
-import { KafkaClient } from '../../src/log/kafka/client.ts'
+import { apiVersions, describeCluster, endTxn, initProducerId, produce } from '../../src/log/kafka/calls.ts'
+import { KafkaClient, Refused } from '../../src/log/kafka/client.ts'
 import { codeName } from '../../src/log/kafka/codes.ts'
 import { Conn, Disconnected } from '../../src/log/kafka/conn.ts'
 import type { KafkaSettings } from '../../src/log/kafka/settings.ts'
@@ -189,6 +189,36 @@ describe('a connection', () => {
     }
   })
 
+  test('holds requests back while its session is prolonged, and keeps their order', async () => {
+    const asked: number[] = []
+    let hold = false
+    const { port } = await broker(({ id, key }, socket) => {
+      asked.push(key)
+      // A session of 100 ms: the transport begins to prolong it after 80.
+      const session = frame(id, [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 100, 0])
+      if (key === 18) socket.write(frame(id, shorts(35)))
+      else if (key === 17) socket.write(frame(id, [0, 0, 0, 0, 0, 1, 0, 5], Buffer.from('PLAIN')))
+      else if (key === 36) setTimeout(() => socket.write(session), hold ? 100 : 0)
+      else if (key === 26 || key === 22) socket.write(frame(id, [0, 0, 0, 0, 0, 0, 0], Buffer.alloc(10), [0]))
+    })
+    const conn = await open(port, { sasl: { mechanism: 'PLAIN', username: 'me', password: () => 'x' }, requestTimeout: 5_000 })
+    hold = true
+    asked.length = 0
+    await expect.poll(() => asked.at(-1), { interval: 5 }).toBe(36)
+    const end = { version: 5, transactionalId: 't', producerId: 1n, epoch: 0, commit: true } as const
+    const init = { transactionalId: null, timeout: 1, producerId: -1n, epoch: -1 }
+    const answers = [endTxn(conn, end), initProducerId(conn, init), endTxn(conn, end)]
+    await new Promise(resolve => setTimeout(resolve, 30))
+    expect(asked).toEqual([17, 36])
+    expect(await Promise.all(answers)).toMatchObject([{ error: 'NONE' }, { error: 'NONE' }, { error: 'NONE' }])
+    expect(asked.slice(0, 5)).toEqual([17, 36, 26, 22, 26])
+    // What was held back when the connection ended was not sent.
+    await expect.poll(() => asked.at(-1), { interval: 5 }).toBe(36)
+    const waiting = failure(endTxn(conn, end))
+    conn.close()
+    expect(await waiting).toMatchObject({ sent: false })
+  })
+
   test('with a token that the broker refuses says so', async () => {
     const { port } = await broker(({ id, key }, socket) => {
       if (key === 18) socket.write(frame(id, shorts(35)))
@@ -274,6 +304,29 @@ describe('the client', () => {
     client.close()
     await expect(client.metadata()).rejects.toBeInstanceOf(Disconnected)
     await expect(client.connect(1, 'x')).rejects.toBeInstanceOf(Disconnected)
+  })
+
+  test('waits for a coordinator, and is told when there can be none', async () => {
+    // COORDINATOR_NOT_AVAILABLE, then broker 7; of another id TRANSACTIONAL_ID_AUTHORIZATION_FAILED.
+    const codes = [15, 15, 0, 53]
+    const { port } = await broker(({ id, key }, socket) => {
+      const coordinator = [
+        Buffer.from([0, 0, 0, 0, 0, 2, 2, 0x78, 0, 0, 0, 7, 2, 0x61, 0, 0, 0, 9]),
+        shorts(codes[0] ?? 0),
+        [3, 0x6e, 0x6f, 0, 0],
+      ]
+      if (key === 18) socket.write(versions(id))
+      else {
+        socket.write(frame(id, ...coordinator))
+        codes.shift()
+      }
+    })
+    const client = new KafkaClient(settings(port, { requestTimeout: 5_000 }))
+    expect(await client.coordinator('x')).toBe(7)
+    const error: unknown = await client.coordinator('x').catch((error: unknown) => error)
+    expect(error).toBeInstanceOf(Refused)
+    expect(error).toMatchObject({ code: 'TRANSACTIONAL_ID_AUTHORIZATION_FAILED', message: "the coordinator of 'x' was not found: no" })
+    client.close()
   })
 
   test('tells when no broker can be reached', async () => {

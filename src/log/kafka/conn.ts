@@ -47,6 +47,12 @@ export interface BrokerVersions {
 /** A timer of Node.js takes 32 bits; ours, set for each request, end earlier. */
 const never = 2 ** 31 - 1
 
+/** A request without an answer. */
+interface Pending {
+  sent: boolean
+  readonly fail: (failure: Disconnected) => void
+}
+
 export class Conn {
   /** For messages: 'produce to kafka-1:9092'. */
   readonly label: string
@@ -57,7 +63,9 @@ export class Conn {
 
   readonly #transport: Connection
   readonly #requestTimeout: number
-  readonly #pending = new Set<(failure: Disconnected) => void>()
+  readonly #pending = new Set<Pending>()
+  /** Requests that wait for a session to be prolonged, in order. */
+  readonly #held: (() => void)[] = []
   readonly #onClose: ((conn: Conn) => void) | undefined
   #failure: string | undefined
   #cause: unknown
@@ -71,6 +79,7 @@ export class Conn {
     this.#transport = new Connection(settings.clientId, transportOptions(settings))
     // Without a listener an 'error' event would end the process.
     this.#transport.on('error', error => this.#fail('failed', error))
+    this.#transport.on('connect', () => this.#held.splice(0).forEach(send => send()))
     this.#transport.on('close', () => this.#fail('was closed by the broker'))
   }
 
@@ -103,24 +112,26 @@ export class Conn {
   }
 
   /**
-   * Sends a request and gives back what `parse` makes of the answer.
+   * Sends a request and gives back what `parse` makes of the answer. Requests are sent in the order of the calls, without waiting for
+   * the answers of those before.
    * @param timeout milliseconds until the connection is given up; the settings' `requestTimeout` unless said otherwise
    * @throws Disconnected
    */
-  async request<Answer>(api: Api, body: Writer, parse: (reader: Reader) => Answer, timeout = this.#requestTimeout): Promise<Answer> {
-    await this.#authenticated()
-    if (this.closed) throw this.#disconnected(false)
-    return new Promise<Answer>((resolve, reject) => {
-      const timer = setTimeout(() => this.#fail(`gave no answer for ${timeout} ms`), timeout)
-      const settle = (): void => {
-        clearTimeout(timer)
-        this.#pending.delete(fail)
-      }
-      const fail = (failure: Disconnected): void => {
-        settle()
-        reject(failure)
-      }
-      this.#pending.add(fail)
+  request<Answer>(api: Api, body: Writer, parse: (reader: Reader) => Answer, timeout = this.#requestTimeout): Promise<Answer> {
+    if (this.closed) return Promise.reject(this.#disconnected(false))
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+    const timer = setTimeout(() => this.#fail(`gave no answer for ${timeout} ms`), timeout)
+    const settle = (): boolean => {
+      clearTimeout(timer)
+      return this.#pending.delete(pending)
+    }
+    const pending: Pending = {
+      sent: false,
+      fail: failure => settle() && reject(failure),
+    }
+    const send = (): void => {
+      if (this.closed) return
+      pending.sent = true
       this.#transport.send<Answer>(
         api.key,
         api.version,
@@ -131,26 +142,15 @@ export class Conn {
         (error, answer) => {
           // What we cannot read leaves the connection in a state that we do not know.
           if (error !== null) this.#fail('gave an answer that could not be read', error)
-          else if (this.#pending.has(fail)) {
-            settle()
-            resolve(answer as Answer)
-          }
+          else if (settle()) resolve(answer as Answer)
         },
       )
-    })
-  }
-
-  /** While a session is prolonged the broker takes nothing but the proof of who we are. */
-  async #authenticated(): Promise<void> {
-    while (!this.closed && this.#transport.status === 'reauthenticating') {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const woken = (): void => resolve()
-      this.#pending.add(woken)
-      this.#transport.once('connect', woken)
-      await promise
-      this.#pending.delete(woken)
-      this.#transport.off('connect', woken)
     }
+    this.#pending.add(pending)
+    // While a session is prolonged the broker takes nothing but the proof of who we are.
+    if (this.#transport.status === 'reauthenticating') this.#held.push(send)
+    else send()
+    return promise
   }
 
   #fail(why: string, cause?: unknown): void {
@@ -162,7 +162,7 @@ export class Conn {
     // There is none where the transport never came to dial.
     const socket = this.#transport.socket as Connection['socket'] | undefined
     socket?.on('error', () => {}).destroy()
-    for (const fail of this.#pending) fail(this.#disconnected(true))
+    for (const { sent, fail } of this.#pending) fail(this.#disconnected(sent))
     this.#onClose?.(this)
   }
 
@@ -198,7 +198,7 @@ function transportOptions(settings: KafkaSettings): ConnectionOptions {
   if (tls !== undefined) {
     const { servername, ...files } = tls
     options.tls = files
-    // Off the loopback a broker is mostly named by host; an address must not be sent as a server name.
+    // Without it Node.js looks for the host in the certificate.
     if (servername !== undefined) options.tlsServerName = servername
   }
   if (sasl?.mechanism === 'OAUTHBEARER') options.sasl = { ...sasl, authBytesValidator: refusal }

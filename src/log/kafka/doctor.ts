@@ -9,7 +9,8 @@ import { gatherDeepFacts } from './facts.ts'
 
 /** @throws EngineError invalid-option, log-unreachable, log-denied, log-unusable when there is no such topic */
 export async function examineTopic(url: string, { scan, onProgress, signal }: ExamineOptions): Promise<Finding[]> {
-  const { topic, shards, close } = await KafkaLogs.read(url)
+  const logs = await KafkaLogs.open(url, { as: 'reader' })
+  const { topic, shards } = logs
   try {
     const facts = await gatherDeepFacts(topic, shards, { maxRecordBytes: MAX_RECORD_BYTES, transactional: true })
     if (!scan) return examine(facts)
@@ -22,6 +23,6 @@ export async function examineTopic(url: string, { scan, onProgress, signal }: Ex
     }
     return examine({ ...facts, scans })
   } finally {
-    await close()
+    await logs.close()
   }
 }

@@ -42,7 +42,10 @@ export class Topic {
     if (!topic || topic.error === 'UNKNOWN_TOPIC_OR_PARTITION')
       throw new EngineError('log-unusable', `the cluster has no topic ${name}. Make it with \`mainstem kafka create-log\``)
     if (topic.error === 'TOPIC_AUTHORIZATION_FAILED')
-      throw new EngineError('log-denied', `this user may not see the topic ${name}. Allow Describe, Read and Write on it (kafka-acls --add --topic)`)
+      throw new EngineError(
+        'log-denied',
+        `this user may not see the topic ${name}. Allow Describe, Read and Write on it (kafka-acls --add --topic)`,
+      )
     return new Topic(client, await reached(client.versions()), name, topic.id, leadersOf(topic.partitions))
   }
 
@@ -108,12 +111,13 @@ export class Topic {
   }
 }
 
-/** @throws EngineError log-unreachable */
+/** @throws EngineError log-unreachable, log-denied */
 export async function reached<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer
   } catch (error) {
     if (!(error instanceof Disconnected)) throw error
+    if (error.refused) throw new EngineError('log-denied', `the cluster refuses this client: ${error.message}`, { cause: error })
     throw new EngineError('log-unreachable', `the cluster cannot be reached: ${error.message}`, { cause: error })
   }
 }
