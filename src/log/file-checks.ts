@@ -107,7 +107,8 @@ const CHECKS = {
 export async function examineFiles(path: string, options: ExamineOptions): Promise<Finding[]> {
   if (!isPattern(path)) return examineFile(path, 0, options)
   const all: Finding[][] = []
-  for (let shard = 0; shard === 0 || existsSync(shardPath(path, shard)); shard++) all.push(await examineFile(shardPath(path, shard), shard, options))
+  for (let shard = 0; shard === 0 || existsSync(shardPath(path, shard)); shard++)
+    all.push(await examineFile(shardPath(path, shard), shard, options))
   return worst(all)
 }
 

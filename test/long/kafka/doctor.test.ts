@@ -185,3 +185,13 @@ describe('what stands in the topic', () => {
     await vi.waitFor(async () => expect(unsafe(await doctor(url))).toContain('records-missing'), 10_000)
   })
 })
+
+it('Kafka 3.9 takes a log, and is told to be slower with transactions', async () => {
+  const old = await startCluster({ version: '3.9.2' })
+  await using _ = old
+  const url = `kafka://${old.bootstrap}/seats`
+  expect(await createLog(url, { app: 'seats', partitions: 2 })).toMatchObject({ made: { manifests: 2 } })
+  const findings = await doctor(url, true)
+  const troubles = findings.filter(({ level }) => level === 'unsafe' || level === 'risk').map(({ name }) => name)
+  expect(troubles).toEqual(['replication-factor', 'transactions-version'])
+})
