@@ -41,12 +41,16 @@ function history(count: number): NewRecord[] {
     const tenant = tenants[(n * 5) % 7]!
     const fold = folds.get(tenant)!
     const events = [{ type: 'Sold', schema: 1, data: { n } }]
-    const record = fold.data([decision(uuidAt(1_700_000_000_000 + n, n), [`seat:${n % 9}`], { command: 'sell', events })], { tenant, time: n })
+    const record = fold.data([decision(uuidAt(1_700_000_000_000 + n, n), [`seat:${n % 9}`], { command: 'sell', events })], {
+      tenant,
+      time: n,
+    })
     const value = encodeRecord(record, record.decisions.map(encodeDecision))
     fold.take(value)
     records.push({ value, tenant, time: n })
     if (n % 11 === 0) records.push({ value, tenant, time: n })
-    if (n % 13 === 0) records.push({ value: n % 2 ? `stranger ${n}` : new Uint8Array([0, 255, n & 255]), tenant: n % 3 ? tenant : null, time: 0 })
+    if (n % 13 === 0)
+      records.push({ value: n % 2 ? `stranger ${n}` : new Uint8Array([0, 255, n & 255]), tenant: n % 3 ? tenant : null, time: 0 })
     if (n % 17 === 0) control(encodeControl({ kind: 'barrier', log: LOG, time: n, nonce: `n${n}` }))
     if (n % 29 === 0) control(encodeControl({ kind: 'term', log: LOG, time: n, number: n / 29, owner: null, address: null }))
     if (n === 40) control(encodeControl({ kind: 'forget', log: LOG, time: n, before: 1_600_000_000_000 }))
@@ -78,7 +82,8 @@ async function foldOf(shards: readonly Log[]) {
 
 const valuesOf = async (log: Log) => {
   const values: string[] = []
-  for await (const { value, tenant } of stored(log)) values.push(`${tenant} ${typeof value === 'string' ? value : Buffer.from(value).toString('hex')}`)
+  for await (const { value, tenant } of stored(log))
+    values.push(`${tenant} ${typeof value === 'string' ? value : Buffer.from(value).toString('hex')}`)
   return values
 }
 
@@ -218,56 +223,64 @@ describe.each<[what: string, options: MemoryOptions]>([
     ['one to one', 1, 1],
     ['a split', 1, 3],
     ['three shards', 3, 3],
-  ])('%s that is cut off at any call, before or behind it, is finished by the same call', async (_, from, to) => {
-    const make = async (): Promise<Stage> => {
-      const whole = { sources: [fileOf(history(60))], targets: empty(from), options }
-      if (from > 1) await copy(whole)
-      return { sources: from > 1 ? whole.targets : whole.sources, targets: empty(to), options }
-    }
-    const whole = await make()
-    const before = await foldOf(logsOf(whole.sources))
-    const generation = from > 1 ? 3 : 2
-    const knife = new Knife()
-    await copy(whole, knife)
-    expect(knife.calls).toBeGreaterThan(10)
-    for (let at = 1; at <= knife.calls; at++) {
-      for (const behind of [false, true]) {
-        const stage = await make()
-        await expect(copy(stage, new Knife(at, behind)), `call ${at}`).rejects.toThrow(Cut)
-        // And once more, somewhere else.
-        await copy(stage, new Knife(1 + ((at * 7) % knife.calls), !behind)).catch((error: unknown) => expect(error).toBeInstanceOf(Cut))
-        await copy(stage)
-        await expectWhole(stage, before, generation)
+  ])(
+    '%s that is cut off at any call, before or behind it, is finished by the same call',
+    async (_, from, to) => {
+      const make = async (): Promise<Stage> => {
+        const whole = { sources: [fileOf(history(60))], targets: empty(from), options }
+        if (from > 1) await copy(whole)
+        return { sources: from > 1 ? whole.targets : whole.sources, targets: empty(to), options }
       }
-    }
-  }, 60_000)
+      const whole = await make()
+      const before = await foldOf(logsOf(whole.sources))
+      const generation = from > 1 ? 3 : 2
+      const knife = new Knife()
+      await copy(whole, knife)
+      expect(knife.calls).toBeGreaterThan(10)
+      for (let at = 1; at <= knife.calls; at++) {
+        for (const behind of [false, true]) {
+          const stage = await make()
+          await expect(copy(stage, new Knife(at, behind)), `call ${at}`).rejects.toThrow(Cut)
+          // And once more, somewhere else.
+          await copy(stage, new Knife(1 + ((at * 7) % knife.calls), !behind)).catch((error: unknown) => expect(error).toBeInstanceOf(Cut))
+          await copy(stage)
+          await expectWhole(stage, before, generation)
+        }
+      }
+    },
+    60_000,
+  )
 
-  it.each([1, 2, 3, 4, 5, 6])('whose appends get lost, come late, twice or without an answer holds all the same (seed %i)', async seed => {
-    const random = seeded(seed)
-    const faults: Fault[] = ['none', 'none', 'lost-reply', 'lost', 'late', 'doubled']
-    const stage: Stage = {
-      sources: [fileOf(history(150))],
-      targets: empty(3),
-      options,
-      faults: { fault: () => faults[Math.floor(random() * faults.length)]! },
-    }
-    const before = await foldOf(logsOf(stage.sources))
-    for (let calls = 0; ; calls++) {
-      const done = await copy(stage).then(
-        () => true,
-        (error: Error) => {
-          expect(error.message).toMatch(/could not be written/)
-          return false
-        },
-      )
-      if (done) break
-      expect(calls).toBeLessThan(20)
-    }
-    // What comes late may still come.
-    for (const file of stage.targets) for (const record of file.late.splice(0)) file.write(record)
-    const after = await foldOf(logsOf(stage.targets))
-    expect(after.folded).toEqual(before.folded)
-  }, 60_000)
+  it.each([1, 2, 3, 4, 5, 6])(
+    'whose appends get lost, come late, twice or without an answer holds all the same (seed %i)',
+    async seed => {
+      const random = seeded(seed)
+      const faults: Fault[] = ['none', 'none', 'lost-reply', 'lost', 'late', 'doubled']
+      const stage: Stage = {
+        sources: [fileOf(history(150))],
+        targets: empty(3),
+        options,
+        faults: { fault: () => faults[Math.floor(random() * faults.length)]! },
+      }
+      const before = await foldOf(logsOf(stage.sources))
+      for (let calls = 0; ; calls++) {
+        const done = await copy(stage).then(
+          () => true,
+          (error: Error) => {
+            expect(error.message).toMatch(/could not be written/)
+            return false
+          },
+        )
+        if (done) break
+        expect(calls).toBeLessThan(20)
+      }
+      // What comes late may still come.
+      for (const file of stage.targets) for (const record of file.late.splice(0)) file.write(record)
+      const after = await foldOf(logsOf(stage.targets))
+      expect(after.folded).toEqual(before.folded)
+    },
+    60_000,
+  )
 
   it('under live writers loses nothing that was acknowledged, and they are told that the log is sealed', async () => {
     const sources = shardFiles('shop', 3)
@@ -307,10 +320,14 @@ describe.each<[what: string, options: MemoryOptions]>([
 
   it('tells what does not fit before it seals anything', async () => {
     const whole = fileOf(history(50))
-    const unsealed = async (files: readonly MemoryFile[]) => expect((await foldOf(logsOf(files))).states.some(({ sealed }) => sealed)).toBe(false)
+    const unsealed = async (files: readonly MemoryFile[]) =>
+      expect((await foldOf(logsOf(files))).states.some(({ sealed }) => sealed)).toBe(false)
     // Something else stands there.
     const strange = { sources: [whole], targets: [new MemoryFile(), fileOf(history(3))], options }
-    await expect(copy(strange)).rejects.toMatchObject({ code: 'log-unusable', message: expect.stringMatching(/holds something else/) as string })
+    await expect(copy(strange)).rejects.toMatchObject({
+      code: 'log-unusable',
+      message: expect.stringMatching(/holds something else/) as string,
+    })
     await unsealed([whole])
     // More than the source has.
     const longer = { sources: [fileOf(history(20))], targets: empty(1), options }
@@ -373,7 +390,11 @@ describe('files', () => {
 
   it('are one log, in which a replica finds what its databases were built from', async () => {
     const folder = temporaryFolder()
-    const [one, many, again] = ['one.log', 'many-{}.log', 'again-{}.log'].map(name => `file:${join(folder, name)}`) as [string, string, string]
+    const [one, many, again] = ['one.log', 'many-{}.log', 'again-{}.log'].map(name => `file:${join(folder, name)}`) as [
+      string,
+      string,
+      string,
+    ]
     const data = join(folder, 'data')
     const names = ['acme', 'globe', 'initech', 'umbrella']
     const use = async (log: string, work: (replica: Replica) => Promise<void>) => {
@@ -401,7 +422,10 @@ describe('files', () => {
     await use(many, async replica => {
       for (const tenant of names) expect(await replica.digest(tenant)).toEqual(digests[tenant])
       // A repeat is answered from before.
-      expect(await replica.execute('pay', { account: 'acme', cents: 3 }, { tenant: 'acme', id: 'id-acme' })).toMatchObject({ duplicate: true, version: 1 })
+      expect(await replica.execute('pay', { account: 'acme', cents: 3 }, { tenant: 'acme', id: 'id-acme' })).toMatchObject({
+        duplicate: true,
+        version: 1,
+      })
       for (const tenant of names) await replica.execute('pay', { account: tenant, cents: 4 }, { tenant })
       expect((await replica.status()).shards).toHaveLength(3)
       for (const tenant of names) digests[tenant] = await replica.digest(tenant)
@@ -424,7 +448,10 @@ describe('files', () => {
     // As it would be if it had been cut off behind the second, and within the last.
     renameSync(path(1), path(1, '.copying'))
     renameSync(path(0), path(0, '.copying'))
-    await expect(openLogs(to)).rejects.toMatchObject({ code: 'log-unusable', message: expect.stringMatching(/there is no log at .*b-0\.log/) as string })
+    await expect(openLogs(to)).rejects.toMatchObject({
+      code: 'log-unusable',
+      message: expect.stringMatching(/there is no log at .*b-0\.log/) as string,
+    })
     linkSync(path(1, '.copying'), path(1))
     expect(await copyFiles(from, to, 3)).toMatchObject({ generation: 2 })
     expect(await foldFile(to)).toEqual(before)
@@ -436,11 +463,16 @@ describe('files', () => {
       message: expect.stringMatching(/there is a log at .* already/) as string,
     })
     renameSync(path(2), path(7))
-    await expect(openLogs(to)).rejects.toMatchObject({ message: expect.stringMatching(/has 3 shards, but there is no file .*b-2\.log/) as string })
+    await expect(openLogs(to)).rejects.toMatchObject({
+      message: expect.stringMatching(/has 3 shards, but there is no file .*b-2\.log/) as string,
+    })
   })
 
   it('are named by one pair of braces, in the name of the file', async () => {
     for (const path of ['a-{}-{}.log', '{}/a.log', join(randomUUID(), '{}', 'a.log')])
-      await expect(openLogs(`file:${path}`)).rejects.toMatchObject({ code: 'invalid-option', message: expect.stringMatching(/\{\} stands once/) as string })
+      await expect(openLogs(`file:${path}`)).rejects.toMatchObject({
+        code: 'invalid-option',
+        message: expect.stringMatching(/\{\} stands once/) as string,
+      })
   })
 })

@@ -136,13 +136,21 @@ describe('a log', () => {
     await replica.execute('pay', { account: 'a', cents: 1 })
     await replica.close()
     const url = newUrl()
-    await expect(move(file, url, undefined)).rejects.toMatchObject({ code: 'log-unusable', message: expect.stringMatching(/has no topic/) as string })
+    await expect(move(file, url, undefined)).rejects.toMatchObject({
+      code: 'log-unusable',
+      message: expect.stringMatching(/has no topic/) as string,
+    })
     await makeTopic(url, 2)
-    await expect(move(file, url, 3)).rejects.toMatchObject({ code: 'invalid-option', message: expect.stringMatching(/has 2 partitions, not 3/) as string })
+    await expect(move(file, url, 3)).rejects.toMatchObject({
+      code: 'invalid-option',
+      message: expect.stringMatching(/has 2 partitions, not 3/) as string,
+    })
     const logs = await KafkaLogs.open(url)
     await logs.shards[1]!.append([{ value: 'something', tenant: 'x', time: Date.now() }])
     await logs.close()
-    await expect(move(file, url, undefined)).rejects.toMatchObject({ message: expect.stringMatching(/there is a log at kafka:.* already/) as string })
+    await expect(move(file, url, undefined)).rejects.toMatchObject({
+      message: expect.stringMatching(/there is a log at kafka:.* already/) as string,
+    })
     const again = await openReplica(shop, { log: file, data: join(folder, 'data') })
     expect((await again.status()).sealed).toBe(false)
     await again.close()
@@ -169,7 +177,9 @@ describe('the command line', () => {
   it('executes, asks, verifies and looks back on Kafka, each topic with data of its own', async () => {
     const there = { ...folder, env: { MAINSTEM_LOG: url, MAINSTEM_APP: seats, MAINSTEM_TIMEOUT: '60s' } }
     expect(await json(reserve('A2', 'acme'), folder)).toMatchObject({ status: 'accepted', version: 2 })
-    expect(await json([...reserve('A3', 'acme'), '--strategy', 'leader', '--fencing', 'transactions'], folder)).toMatchObject({ version: 3 })
+    expect(await json([...reserve('A3', 'acme'), '--strategy', 'leader', '--fencing', 'transactions'], folder)).toMatchObject({
+      version: 3,
+    })
     expect(await mainstem([...reserve('A4', 'acme'), '--fencing', 'epoc'], folder)).toMatchObject({
       code: 2,
       stderr: expect.stringMatching(/no fencing "epoc"\. Did you mean 'epoch'/) as string,
@@ -199,7 +209,10 @@ describe('the command line', () => {
     const one = await jsonLines(['log', 'tail', '--partition', String(partition), '-n', '1000'], there)
     expect(one).toEqual(all.filter(each => each.partition === partition))
     expect(await mainstem(['log', 'show', '1'], there)).toMatchObject({ code: 2, stderr: expect.stringMatching(/which shard\?/) as string })
-    expect(await mainstem(['log', 'tail', '--partition', '3'], there)).toMatchObject({ code: 2, stderr: expect.stringMatching(/from 0 to 2/) as string })
+    expect(await mainstem(['log', 'tail', '--partition', '3'], there)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/from 0 to 2/) as string,
+    })
 
     const tail = start(['log', 'tail', '--all', '--follow', '--json'], there)
     await tail.said('SeatReserved')

@@ -77,7 +77,8 @@ class Bench {
   refuse(): void {
     const { appends } = this
     this.appends = []
-    for (const { append, records } of appends) this.feed({ type: 'appended', append, answers: records.map(() => ({ status: 'not-written' })) })
+    for (const { append, records } of appends)
+      this.feed({ type: 'appended', append, answers: records.map(() => ({ status: 'not-written' })) })
   }
 
   pay(id: string, tenant = 'default'): void {
