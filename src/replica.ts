@@ -20,7 +20,7 @@ import { LinkServer } from './replica/link.ts'
 import { checkListen, type Listen, listenOf } from './replica/listen.ts'
 import { ensureManifests } from './replica/manifest.ts'
 import { type Forwarded, forwarded, leave, Neighbours, settle } from './replica/neighbours.ts'
-import { checkKeys, checkOptions, checkTenant, EXECUTE_KEYS, OPEN_KEYS, QUERY_KEYS } from './replica/options.ts'
+import { acceptedIn, checkKeys, checkOptions, checkTenant, EXECUTE_KEYS, OPEN_KEYS, QUERY_KEYS } from './replica/options.ts'
 import { openPast, runSql, untilOf } from './replica/past.ts'
 import type { Advance } from './replica/progress.ts'
 import type { ReplayProgress } from './replica/replay.ts'
@@ -41,6 +41,11 @@ export interface ReplicaOptions {
   readonly release?: string
   /** A record's size at most, bytes. Default 921,600, so that it fits Kafka's default. */
   readonly maxRecordBytes?: number
+  /**
+   * What is unsafe about a cluster of Kafka, and shall be taken as it is: by the names that `mainstem doctor` gives. Default:
+   * MAINSTEM_ACCEPT, names apart by commas.
+   */
+  readonly accept?: readonly string[]
   /**
    * Where other machines pass commands on to this replica while it leads; only for logs that they share (Kafka). Default: any port of this
    * machine alone. Left open, MAINSTEM_LISTEN (HOST:PORT), MAINSTEM_ADVERTISE and MAINSTEM_SECRET or MAINSTEM_SECRET_FILE say it.
@@ -196,6 +201,7 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
   const { log, fencing, maxRecordBytes } = options
   const kafka = {
     app: app.name,
+    accept: options.accept ?? acceptedIn(process.env),
     ...(fencing === undefined ? {} : { fencing }),
     ...(maxRecordBytes === undefined ? {} : { maxRecordBytes }),
   }

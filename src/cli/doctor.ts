@@ -1,7 +1,7 @@
 /** `mainstem doctor`: is the log safe where it is? */
 import type { Command } from 'commander'
 import { examineLog } from '../log/examine.ts'
-import type { Finding, Level } from '../log/finding.ts'
+import { type Finding, LEVELS, type Level } from '../log/finding.ts'
 import type { Cli } from './context.ts'
 import { examples, withOptions } from './options.ts'
 import { paint, pairs, plural, printable } from './output.ts'
@@ -23,7 +23,7 @@ export function addDoctor(program: Command, cli: Cli): void {
     .addHelpText('after', examples('doctor --log kafka://kafka-1:9092/seats', 'doctor --log file:seats.log --scan --json'))
     .action(async (flags: Flags & { scan?: boolean; all?: boolean }) => {
       const settings = await Settings.read(flags)
-      const log = await settings.anyLog()
+      const log = await settings.existingLog()
       const { accept } = settings
       const progress = cli.progress('reading the log:', 'records')
       const onProgress = (position: number, head: number) => progress.update(position, head)
@@ -36,10 +36,8 @@ export function addDoctor(program: Command, cli: Cli): void {
     })
 }
 
-const order: readonly Level[] = ['unsafe', 'risk', 'unknown', 'ok']
-
 function describe(log: string, findings: readonly Shown[], all: boolean): string {
-  const byLevel = order.flatMap(level => findings.filter(finding => finding.level === level))
+  const byLevel = LEVELS.flatMap(level => findings.filter(finding => finding.level === level))
   const troubles = byLevel.filter(({ level }) => level !== 'ok')
   const well = byLevel.filter(({ level }) => level === 'ok')
   const parts = troubles.map(finding => {

@@ -100,12 +100,6 @@ export class Settings {
     throw new EngineError('log-unusable', `there is no log at ${path}${hint}`)
   }
 
-  /** The log, of any kind. A file must exist. */
-  async anyLog(): Promise<string> {
-    const setting = this.#text('log')
-    return setting !== undefined && isKafka(setting) ? setting : this.existingLog()
-  }
-
   /** The log, whose folder is made if it is the default one. */
   async writableLog(): Promise<string> {
     const { setting, path, source } = await this.#log()

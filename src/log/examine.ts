@@ -15,7 +15,7 @@ export interface ExamineOptions {
 export async function examineLog(setting: string, options: ExamineOptions): Promise<Finding[]> {
   if (isKafka(setting)) return (await import('./kafka/doctor.ts')).examineTopic(setting, options)
   const path = logPath(setting)
-  if (path !== undefined) return (await import('./file-checks.ts')).examineFile(path, options)
+  if (path !== undefined) return (await import('./file-checks.ts')).examineFiles(path, options)
   throw new EngineError(
     'invalid-option',
     `${JSON.stringify(setting)} is no log that can be examined: file:PATH, or kafka://HOST:PORT/TOPIC`,

@@ -1,19 +1,21 @@
 /** The embedded log under examination: the file, where it lies, and what stands in it. Nothing is written. */
-import { statfsSync } from 'node:fs'
+import { existsSync, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type Member, readRoster } from '../roster.ts'
 import type { ExamineOptions } from './examine.ts'
-import { type Finding, type Looked, plural, risky, runChecks, unknown, unsafe } from './finding.ts'
+import { type Finding, LEVELS, type Looked, plural, risky, runChecks, unknown, unsafe } from './finding.ts'
 import { type ScanFacts, scanChecks, scanShard } from './scan.ts'
 import { type Controls, controlsOf } from './seal.ts'
+import { isPattern, shardPath } from './shards.ts'
 import { SqliteLog } from './sqlite.ts'
 
 interface FileFacts {
   readonly path: string
   /** Of SQLite's quick_check: 'ok', or the first fault. */
   readonly check: string
-  readonly controls: Controls
+  /** Left out where the file is damaged: reading may fail anywhere, or tell a lie. */
+  readonly controls?: Controls
   /** Of the file system; undefined where it does not tell. */
   readonly free: number | undefined
   readonly fileSystem: number | undefined
@@ -70,11 +72,16 @@ const CHECKS = {
     if (free >= ROOM) return `${mebibytes} are free`
     return risky(`${mebibytes} are free on the disk of ${path}`, 'when it is full, the writer stops for good', 'make room')
   },
-  'manifest-missing': ({ controls: { state } }) =>
-    state.log === null
+  'manifest-missing': ({ controls }) => {
+    if (!controls) return undefined
+    const { state } = controls
+    return state.log === null
       ? risky('the log is empty', 'none: the first replica makes it the log of its app', 'nothing')
-      : `log ${state.log}, generation ${state.generation}, of the app ${state.app}`,
-  sealed: ({ controls: { seal } }) => {
+      : `log ${state.log}, generation ${state.generation}, of the app ${state.app}`
+  },
+  sealed: ({ controls }) => {
+    if (!controls) return undefined
+    const { seal } = controls
     if (!seal) return 'the log goes on'
     const copy =
       seal.note?.by === 'copy'
@@ -96,8 +103,28 @@ const CHECKS = {
   },
 } as const satisfies { readonly [name: string]: (facts: FileFacts) => Looked }
 
-/** @throws EngineError log-unusable */
-export async function examineFile(path: string, { scan, onProgress, signal }: ExamineOptions): Promise<Finding[]> {
+/** @param path may hold {} for the number of a shard. @throws EngineError invalid-option, log-unusable */
+export async function examineFiles(path: string, options: ExamineOptions): Promise<Finding[]> {
+  if (!isPattern(path)) return examineFile(path, 0, options)
+  const all: Finding[][] = []
+  for (let shard = 0; shard === 0 || existsSync(shardPath(path, shard)); shard++)
+    all.push(await examineFile(shardPath(path, shard), shard, options))
+  return worst(all)
+}
+
+/** Of each check what is worst, with the causes of all files that are as bad. */
+function worst(all: readonly (readonly Finding[])[]): Finding[] {
+  const names = new Set(all.flatMap(findings => findings.map(({ name }) => name)))
+  return [...names].map(name => {
+    const own = all.flatMap(findings => findings.filter(finding => finding.name === name))
+    const level = LEVELS.find(each => own.some(finding => finding.level === each))!
+    const [first, ...others] = own.filter(finding => finding.level === level)
+    const causes = new Set([first!, ...others].map(({ cause }) => cause))
+    return { ...first!, cause: [...causes].join('; ') }
+  })
+}
+
+async function examineFile(path: string, shard: number, { scan, onProgress, signal }: ExamineOptions): Promise<Finding[]> {
   // It tells what is no log at all.
   const log = new SqliteLog(path)
   try {
@@ -105,15 +132,16 @@ export async function examineFile(path: string, { scan, onProgress, signal }: Ex
     const facts: FileFacts = {
       path,
       check: quickCheck(path),
-      controls: await controlsOf(log),
       free: bavail * bsize,
       fileSystem: process.platform === 'linux' ? type : undefined,
       members: membersOf(`${path}.roster`),
       now: Date.now(),
     }
+    if (facts.check !== 'ok') return runChecks(CHECKS, facts)
+    const controls = await controlsOf(log)
+    if (!scan) return runChecks(CHECKS, { ...facts, controls })
     const head = await log.head()
-    if (!scan) return runChecks(CHECKS, facts)
-    return runChecks(CHECKS, { ...facts, scans: [await scanShard(log, 0, position => onProgress(position, head), signal)] })
+    return runChecks(CHECKS, { ...facts, controls, scans: [await scanShard(log, shard, position => onProgress(position, head), signal)] })
   } finally {
     await log.close()
   }

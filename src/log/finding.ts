@@ -4,7 +4,8 @@
  * `unsafe`: a promise would be broken; nothing runs on it unless somebody accepts it by name. `risk`: it may cost something some day.
  * `unknown`: it could not be looked at. `ok`: nothing to say but what is so.
  */
-export type Level = 'unsafe' | 'risk' | 'unknown' | 'ok'
+export const LEVELS = ['unsafe', 'risk', 'unknown', 'ok'] as const
+export type Level = (typeof LEVELS)[number]
 
 export interface Finding<Name extends string = string> {
   /** Stable: by it a user accepts what was found. */

@@ -40,18 +40,18 @@ export class KafkaLogs implements Logs {
   readonly shards: readonly Log[]
   readonly roster: Roster
   readonly notices: readonly string[]
+  readonly topic: Topic
   readonly #roster: KafkaRoster | undefined
-  readonly #client: KafkaClient
 
   private constructor(
     description: string,
-    client: KafkaClient,
+    topic: Topic,
     shards: readonly Log[],
     roster: KafkaRoster | undefined,
     notices: readonly string[],
   ) {
     this.description = description
-    this.#client = client
+    this.topic = topic
     this.shards = shards
     this.roster = roster ?? new MemoryRoster(description)
     this.#roster = roster
@@ -96,7 +96,7 @@ export class KafkaLogs implements Logs {
         const description = topic.partitions === 1 ? url : `${url}, partition ${partition}`
         return new PartitionLog(topic, partition, { description, fencing, app, maxBatchBytes, random: Math.random })
       })
-      return new KafkaLogs(url, client, shards, roster, notices)
+      return new KafkaLogs(url, topic, shards, roster, notices)
     } catch (error) {
       await roster?.close()
       client.close()
@@ -117,6 +117,6 @@ export class KafkaLogs implements Logs {
   async close(): Promise<void> {
     await Promise.all(this.shards.map(shard => shard.close()))
     await this.roster.close()
-    this.#client.close()
+    this.topic.client.close()
   }
 }

@@ -35,7 +35,7 @@ export async function scanShard(
   return { partition, records, foreign, verdicts, sealed: fold.shard.sealed }
 }
 
-interface Scanned {
+export interface Scanned {
   readonly scans?: readonly ScanFacts[]
 }
 
@@ -48,8 +48,8 @@ export const scanChecks = {
     const told = [...reasons].sort((a, b) => b[1] - a[1]).slice(0, 5)
     return risky(
       `${[...reasons.values()].reduce((all, each) => all + each, 0)} of ${plural(records, 'record')} have no effect: ${told.map(([reason, count]) => `${count} × ${reason}`).join(', ')}`,
-      'none for the replicas, who count and skip them; but somebody else writes into this topic',
-      'look at them with mainstem log tail --all, and take Write on the topic from whoever it was',
+      'none for the replicas, who count and skip them; but somebody else writes into this log',
+      'look at them with mainstem log tail --all, and keep out whoever wrote them',
     )
   },
   'damaged-history': ({ scans }) => {

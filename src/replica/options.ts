@@ -15,6 +15,7 @@ export const OPEN_KEYS: ReadonlySet<string> = new Set([
   'timeout',
   'release',
   'maxRecordBytes',
+  'accept',
   'listen',
   'onProgress',
   'signal',
@@ -31,6 +32,13 @@ export function checkKeys(options: unknown, known: ReadonlySet<string>, what: st
   }
 }
 
+/** What the environment accepts of what is unsafe. */
+export const acceptedIn = (env: NodeJS.ProcessEnv): string[] =>
+  (env.MAINSTEM_ACCEPT ?? '')
+    .split(',')
+    .map(name => name.trim())
+    .filter(name => name !== '')
+
 export function checkTenant(tenant: string): void {
   if (isTenant(tenant)) return
   throw new EngineError(
@@ -39,7 +47,7 @@ export function checkTenant(tenant: string): void {
   )
 }
 
-export function checkOptions({ log, data, strategy, timeout, maxRecordBytes }: ReplicaOptions): void {
+export function checkOptions({ log, data, strategy, timeout, maxRecordBytes, accept }: ReplicaOptions): void {
   const refuse = (message: string) => {
     throw new EngineError('invalid-option', message)
   }
@@ -48,6 +56,8 @@ export function checkOptions({ log, data, strategy, timeout, maxRecordBytes }: R
   if (timeout !== undefined && !(timeout > 0)) refuse('timeout is a number of milliseconds above 0')
   if (maxRecordBytes !== undefined && !(maxRecordBytes >= 4_096 && maxRecordBytes <= 64 << 20))
     refuse('maxRecordBytes is from 4,096 to 67,108,864')
+  if (accept !== undefined && !(Array.isArray(accept) && accept.every(name => typeof name === 'string')))
+    refuse('accept is a list of names, as `mainstem doctor` gives them')
   const isLog = typeof log === 'object' && log !== null && ('shards' in log || typeof log.append === 'function')
   if (typeof log !== 'string' && !isLog) refuse("log is 'file:PATH' or 'memory:'")
   if (data === undefined && typeof log === 'string' && (logPath(log) !== undefined || log.startsWith('kafka:')))

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { inject } from 'vitest'
 import { createTopics } from '../../src/log/kafka/calls.ts'
 import { KafkaClient } from '../../src/log/kafka/client.ts'
-import { createLog, logSettings } from '../../src/log/kafka/create.ts'
+import { awaitTopic, createLog, logSettings } from '../../src/log/kafka/create.ts'
 import { kafkaSettings } from '../../src/log/kafka/settings.ts'
 
 /** 'host:port,...' of the cluster that this run of tests has. */
@@ -31,9 +31,7 @@ export async function makeTopic(url: string, partitions = 1, configs: Record<str
       timeout: 10_000,
     })
     if (answer?.error !== 'NONE') throw new Error(`no topic ${name}: ${answer?.error} ${answer?.message}`)
-    // All brokers know it.
-    while ((await client.metadata(name)).topic?.partitions.some(({ leader }) => leader < 0) !== false)
-      await new Promise(resolve => setTimeout(resolve, 20))
+    await awaitTopic(client, name)
   } finally {
     client.close()
   }

@@ -251,7 +251,7 @@ export const CHECKS = {
     return risky(
       'transaction.version is 1',
       'the strategy optimistic and the fencing transactions take an init and a round trip more for each batch',
-      tool(facts, 'kafka-features.sh', 'upgrade --feature transaction.version=2'),
+      `${tool(facts, 'kafka-features.sh', 'upgrade --feature transaction.version=2')} (once all brokers run Kafka 4.0 or later)`,
     )
   },
   'transaction-log-replication': ({ transactionLog, transactional, brokers, settings, ...facts }) => {

@@ -14,9 +14,9 @@ import { isName } from '../../ids.ts'
 import type { Log } from '../../log.ts'
 import { MAX_RECORD_BYTES } from '../../record.ts'
 import { type Beginning, manifestValue, readManifest } from '../manifest.ts'
-import { createTopics } from './calls.ts'
+import { createTopics, metadata, type TopicMetadata } from './calls.ts'
 import { MESSAGE_BYTES, quorum } from './checks.ts'
-import { KafkaClient } from './client.ts'
+import { Disconnected, KafkaClient } from './client.ts'
 import { checkAccepted, checkCluster } from './guard.ts'
 import { PartitionLog } from './partition.ts'
 import { ROSTER_SETTINGS, rosterTopic } from './roster.ts'
@@ -96,7 +96,7 @@ export async function createLog(url: string, options: CreateOptions): Promise<Cr
       const { topic: foundRoster } = await reached(client.metadata(roster))
       const madeRoster =
         foundRoster?.error === 'UNKNOWN_TOPIC_OR_PARTITION' && (await make(client, roster, 1, replicationFactor, ROSTER_SETTINGS))
-      if (madeRoster) await known(client, roster)
+      if (madeRoster) await awaitTopic(client, roster)
       const { log, manifests } = await writeManifests(shards, beginnings, { ...options, name })
       const made = { topic: madeTopic, roster: madeRoster, manifests }
       const { topic: now } = await reached(client.metadata(name))
@@ -130,7 +130,8 @@ async function ensureTopic(
   const missing = found === undefined || found.error === 'UNKNOWN_TOPIC_OR_PARTITION'
   if (found?.error === 'TOPIC_AUTHORIZATION_FAILED') throw denied(name, 'see', 'Describe, Create, Read and Write')
   const made = missing && (await make(client, name, options.partitions ?? 1, replicationFactor, logSettings(replicationFactor)))
-  return { topic: await known(client, name), replicationFactor, made }
+  await awaitTopic(client, name)
+  return { topic: await Topic.open(client, name), replicationFactor, made }
 }
 
 function checkOptions({ app, partitions = 1, replicationFactor = 1, window = 1, accept = [] }: CreateOptions): void {
@@ -186,17 +187,35 @@ const denied = (name: string, what: string, operations: string) =>
     `this user may not ${what} the topic ${name}. Allow ${operations} on it (kafka-acls.sh --add --topic ${name})`,
   )
 
-/** Waits until the topic can be used. */
-async function known(client: KafkaClient, name: string): Promise<Topic> {
-  for (const until = performance.now() + SPREAD; ; ) {
-    const { topic } = await reached(client.metadata(name))
-    if (topic && topic.error === undefined && topic.partitions.length > 0 && topic.partitions.every(({ leader }) => leader >= 0)) break
-    if (performance.now() > until)
-      throw new EngineError('log-unreachable', `nobody leads all partitions of the topic ${name} yet. Run this again`)
-    await pause(LOOK_AGAIN)
-  }
-  return Topic.open(client, name)
+/** Waits until every broker that can be reached knows the topic and who leads it: any of them may be asked next. */
+export async function awaitTopic(client: KafkaClient, name: string): Promise<void> {
+  const until = performance.now() + SPREAD
+  const { brokers } = await reached(client.metadata())
+  await Promise.all(
+    brokers.map(async ({ id }) => {
+      try {
+        const conn = await client.connect(id, `look for ${name}`)
+        try {
+          while (!isKnown((await metadata(conn, { topics: [name] })).topics[0])) {
+            if (performance.now() > until)
+              throw new EngineError(
+                'log-unreachable',
+                `the topic ${name} is not known to broker ${id}, or nobody leads all of it, yet. Run this again`,
+              )
+            await pause(LOOK_AGAIN)
+          }
+        } finally {
+          conn.close()
+        }
+      } catch (error) {
+        if (!(error instanceof Disconnected)) throw error
+      }
+    }),
+  )
 }
+
+const isKnown = (topic: TopicMetadata | undefined): boolean =>
+  topic !== undefined && topic.error === undefined && topic.partitions.length > 0 && topic.partitions.every(({ leader }) => leader >= 0)
 
 const shardOf = (topic: Topic, partition: number, app: string): Log =>
   new PartitionLog(topic, partition, {

@@ -93,6 +93,8 @@ export async function gatherFacts(topic: Topic, options: FactOptions): Promise<C
 /** @param shards of the topic, to be read from */
 export async function gatherDeepFacts(topic: Topic, shards: readonly Log[], options: FactOptions): Promise<ClusterFacts> {
   const facts = await gatherFacts(topic, options)
+  // Who may not read is told so, and sees no more.
+  if (facts.log.operations?.includes('READ') === false) return facts
   const questions = new Questions(topic)
   try {
     const clocks = await clocksOf(questions, facts)
