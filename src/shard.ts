@@ -1252,7 +1252,8 @@ export class Shard {
 
   #checkDrained(): void {
     if (this.#drained || this.#busy()) return
-    if (this.reigning && !this.#failure && this.#live) return this.#reign()
+    // On a sealed log no reign can be laid down, nor does it keep anybody out.
+    if (this.reigning && !this.#failure && this.#live && !this.#state.sealed) return this.#reign()
     this.#drained = true
     this.#out.push({ do: 'drained' })
   }

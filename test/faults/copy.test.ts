@@ -318,6 +318,18 @@ describe.each<[what: string, options: MemoryOptions]>([
     expect(version).toBe(acknowledged.get('acme')! + 1)
   }, 60_000)
 
+  it('lets the leader of the sealed log go at once', async () => {
+    const sources = shardFiles('shop', 1)
+    const replica = await openReplica(shop, { log: new MemoryLogs('led', sources, options), strategy: 'leader' })
+    onTestFinished(() => replica.close())
+    await replica.execute('pay', { account: 'a', cents: 1 })
+    await copy({ sources, targets: empty(1), options }, new Knife(), false)
+    await expect(replica.execute('pay', { account: 'a', cents: 1 })).rejects.toMatchObject({ code: 'log-sealed' })
+    const before = performance.now()
+    await replica.close()
+    expect(performance.now() - before).toBeLessThan(5_000)
+  })
+
   it('tells what does not fit before it seals anything', async () => {
     const whole = fileOf(history(50))
     const unsealed = async (files: readonly MemoryFile[]) =>
