@@ -34,7 +34,7 @@ export type { StrategyName } from './consistency.ts'
 export { sqlite } from './database/sqlite.ts'
 export type { Database } from './database.ts'
 export { EngineError, type ErrorCode, errorKinds, type Retry } from './errors.ts'
-export type { Listen } from './replica/http-link.ts'
+export type { Listen } from './replica/listen.ts'
 export type { Json, RecordedEvent, Tags } from './record.ts'
 export {
   type EventsOptions,

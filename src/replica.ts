@@ -15,11 +15,12 @@ import { MAX_RECORD_BYTES } from './record.ts'
 import { DataDirectory, socketPath } from './replica/data.ts'
 import { Engine, type Surroundings } from './replica/engine.ts'
 import { Spread } from './replica/spread.ts'
-import { checkListen, HttpLinkServer, type Listen } from './replica/http-link.ts'
+import type { HttpLinkServer } from './replica/http-link.ts'
 import { LinkServer } from './replica/link.ts'
+import { checkListen, type Listen, listenOf } from './replica/listen.ts'
 import { ensureManifests } from './replica/manifest.ts'
 import { type Forwarded, forwarded, leave, Neighbours, settle } from './replica/neighbours.ts'
-import { acceptedIn, checkKeys, checkOptions, checkTenant, EXECUTE_KEYS, listenOf, OPEN_KEYS, QUERY_KEYS } from './replica/options.ts'
+import { acceptedIn, checkKeys, checkOptions, checkTenant, EXECUTE_KEYS, OPEN_KEYS, QUERY_KEYS } from './replica/options.ts'
 import { openPast, runSql, untilOf } from './replica/past.ts'
 import type { Advance } from './replica/progress.ts'
 import type { ReplayProgress } from './replica/replay.ts'
@@ -299,6 +300,7 @@ class Router {
       this.#server = await LinkServer.listen(socketPath(this.#data.path), (method, params) => this.#serve(method, params))
     }
     if (this.#logs.spans === 'network' && strategyOf[strategy].reigns) {
+      const { HttpLinkServer } = await import('./replica/http-link.ts')
       this.#httpServer = await HttpLinkServer.listen(this.#options.listen ?? {}, params => this.#serve('forward', params))
     }
     const address = this.#httpServer?.url ?? this.#server?.path ?? settle(this.#me, command => this.#takeOver(command))

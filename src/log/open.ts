@@ -26,7 +26,7 @@ export const homeOf = ({ shards }: Logs, tenant: string): Log => shards[partitio
 /** A log as the only shard. Closing it closes both. */
 export function oneShard(log: Log, roster: Roster = new MemoryRoster(log.place), spans: Logs['spans'] = 'process'): Logs {
   const close = async () => {
-    roster.close()
+    await roster.close()
     await log.close()
   }
   return { description: log.description, shards: [log], roster, spans, close }

@@ -12,27 +12,17 @@ import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import { EngineError, type ErrorCode, errorKinds } from '../errors.ts'
 import { LinkError } from './link.ts'
+import { checkListen, type Listen } from './listen.ts'
 
 /** A longer call is refused: no command of ours comes near. */
 const MAX_BODY = 16 << 20
 /** How long a connection may take to be made, ms: a machine that is gone does not say so. */
-const CONNECTING = 1_000
+const CONNECTING = 2_000
 /** How much longer than its command may take an answer is waited for, ms. */
 const GIVING_UP = 1_000
 /** How many calls may be on their way to one replica at a time; more wait. */
 const MAX_SOCKETS = 64
 const PATH = '/mainstem/'
-
-export interface Listen {
-  /** Default: 127.0.0.1, this machine alone. Any other needs a secret. */
-  readonly host?: string
-  /** Default: any that is free. */
-  readonly port?: number
-  /** The URL by which the others reach this replica. Default: made of host and port. */
-  readonly advertise?: string
-  /** What all replicas of the log share. */
-  readonly secret?: string
-}
 
 type Forward = (params: unknown) => Promise<unknown>
 
@@ -40,23 +30,6 @@ interface Reply {
   readonly ok?: unknown
   readonly error?: { readonly code: ErrorCode; readonly message: string; readonly id?: string; readonly details?: unknown }
 }
-
-/** What is wrong with it is told before anything is opened. @throws EngineError invalid-option */
-export function checkListen({ host = '127.0.0.1', port = 0, advertise, secret }: Listen): void {
-  const refuse = (message: string) => new EngineError('invalid-option', message)
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw refuse(`listen.port is from 0 to 65,535, not ${JSON.stringify(port)}`)
-  if (secret !== undefined && !/^[!-~]+$/.test(secret)) throw refuse('the secret is visible ASCII characters without spaces')
-  if (advertise !== undefined && !/^https?:$/.test(URL.parse(advertise)?.protocol ?? ''))
-    throw refuse(`listen.advertise is a URL such as http://replica-1.example.net:7878, not ${JSON.stringify(advertise)}`)
-  if (secret !== undefined) return
-  const open = !isLoopback(host) ? host : advertise !== undefined && !isLoopback(new URL(advertise).hostname) ? advertise : undefined
-  if (open !== undefined)
-    throw refuse(
-      `whoever reaches ${open} could write into the log. Give all replicas one secret (listen.secret, MAINSTEM_SECRET or MAINSTEM_SECRET_FILE)`,
-    )
-}
-
-const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
 
 export class HttpLinkServer {
   /** Where the others reach it. */

@@ -3,7 +3,7 @@
  * is there is asked to execute a command in our place.
  */
 import { EngineError } from '../errors.ts'
-import { HttpLink } from './http-link.ts'
+import type { HttpLink } from './http-link.ts'
 import { Link, LinkError } from './link.ts'
 
 /** A command that is passed on. */
@@ -49,7 +49,8 @@ export function forwarded(params: unknown): Forwarded {
 }
 
 export class Neighbours {
-  readonly #links = new Map<string, Link | HttpLink>()
+  readonly #sockets = new Map<string, Link>()
+  readonly #https = new Map<string, HttpLink>()
   readonly #secret: string | undefined
 
   constructor(secret?: string) {
@@ -61,21 +62,26 @@ export class Neighbours {
     const neighbour = here.get(address)
     if (neighbour) return await neighbour(command)
     if (address.startsWith(MEMORY)) throw new LinkError('unreachable', 'the leader is gone')
-    const link = this.#link(address)
+    if (/^https?:/.test(address)) return (await this.#http(address)).call('forward', command, command.timeout)
     // A socket of this machine tells at once when nobody holds its other end.
-    return link instanceof HttpLink ? link.call('forward', command, command.timeout) : link.call('forward', command)
+    return this.#socket(address).call('forward', command)
   }
 
   close(): void {
-    for (const link of this.#links.values()) link.close()
+    for (const link of [...this.#sockets.values(), ...this.#https.values()]) link.close()
   }
 
-  #link(address: string): Link | HttpLink {
-    let link = this.#links.get(address)
-    if (!link) {
-      link = /^https?:/.test(address) ? new HttpLink(address, this.#secret) : new Link(address)
-      this.#links.set(address, link)
-    }
+  #socket(path: string): Link {
+    let link = this.#sockets.get(path)
+    if (!link) this.#sockets.set(path, (link = new Link(path)))
+    return link
+  }
+
+  async #http(url: string): Promise<HttpLink> {
+    // Node's HTTP takes longer to load than many a call of the command line.
+    const { HttpLink } = await import('./http-link.ts')
+    let link = this.#https.get(url)
+    if (!link) this.#https.set(url, (link = new HttpLink(url, this.#secret)))
     return link
   }
 }

@@ -175,7 +175,7 @@ describe.concurrent('an answer', () => {
 
   it('that never comes leaves the outcome unknown, and says under which id', async () => {
     const data = await fake(() => new Promise(() => {}))
-    const { code, stderr } = await mainstem(['exec', 'x', '--timeout', '100ms', '--data', data, '--json'])
+    const { code, stderr } = await mainstem(['exec', 'x', '--timeout', '1s', '--data', data, '--json'])
     expect(code).toBe(5)
     const { error } = JSON.parse(stderr) as { error: { code: string; id: string } }
     expect(error).toMatchObject({ code: 'outcome-unknown', id: expect.stringMatching(/^[0-9a-f-]{36}$/) as string })

@@ -6,9 +6,9 @@ import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { EngineError } from '../../src/errors.ts'
-import { checkListen, HttpLink, HttpLinkServer, type Listen } from '../../src/replica/http-link.ts'
+import { HttpLink, HttpLinkServer } from '../../src/replica/http-link.ts'
 import { LinkError } from '../../src/replica/link.ts'
-import { listenOf } from '../../src/replica/options.ts'
+import { checkListen, type Listen, listenOf } from '../../src/replica/listen.ts'
 
 const echo = async (params: unknown) => ({ heard: params })
 
@@ -52,7 +52,7 @@ describe('answers', () => {
   test('come back, many at once, over connections that stay', async () => {
     const server = await serve({ secret: 'right' })
     const many = link(server.url, 'right')
-    const answers = await Promise.all(Array.from({ length: 300 }, (_, n) => many.call('forward', { n }, 1_000)))
+    const answers = await Promise.all(Array.from({ length: 300 }, (_, n) => many.call('forward', { n }, 10_000)))
     expect(answers).toEqual(Array.from({ length: 300 }, (_, n) => ({ heard: { n } })))
     const ports = new Set<number | undefined>()
     const url = await other((request, response) => {
