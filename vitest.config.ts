@@ -27,7 +27,13 @@ export default defineConfig({
       { extends: true, test: { name: 'main', include: ['test/**/*.test.ts'], exclude: ['test/long/**', 'test/kafka/**'] } },
       {
         extends: true,
-        test: { name: 'kafka', include: ['test/kafka/**/*.test.ts'], exclude: leftOut, globalSetup: 'test/support/kafka/setup.ts' },
+        test: {
+          name: 'kafka',
+          include: ['test/kafka/**/*.test.ts'],
+          exclude: leftOut,
+          globalSetup: 'test/support/kafka/setup.ts',
+          setupFiles: 'test/support/kafka/needed.ts',
+        },
       },
     ],
   },

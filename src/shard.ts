@@ -619,6 +619,7 @@ export class Shard {
     if (record.kind === 'barrier') this.#settleBarrier(record.nonce)
     if (record.kind === 'term' && this.#campaign && (stored.value === this.#campaign.value || record.number >= this.#campaign.number)) {
       this.#campaign = undefined
+      this.#claiming = false
     }
     if (record.kind === 'term' || record.kind === 'seal') {
       this.#recallForwarded()

@@ -30,6 +30,8 @@ export interface CopyTarget extends Shards {
 export interface CopyOptions {
   /** The source was sealed for a copy that is lost: this one takes its place. */
   readonly copyIsLost?: boolean
+  /** How long what was perhaps written may take to be seen, ms. Default 1,000. */
+  readonly patience?: number
   readonly signal?: AbortSignal
   /** @param more what it is about, now and then */
   readonly onProgress?: (position: Position, head: Position, more: string) => void
@@ -50,8 +52,8 @@ export interface Copied {
 const NEAR = 500
 /** How often it is tried to seal a shard. */
 const TRIES = 5
-/** How long a seal that was perhaps written may take to be seen, and one that certainly was; ms. */
-const MAYBE = 3_000
+const PATIENCE = 1_000
+/** How long a seal that was certainly written may take to be seen, ms. */
 const SIGHT = 30_000
 
 /** @throws EngineError invalid-option, log-sealed, log-unusable, log-failed; what the signal says */
@@ -66,7 +68,8 @@ export async function copyLog(source: Shards, target: CopyTarget, options: CopyO
       `${source.description} has ${source.shards.length} shards, ${target.description} ${length}: shards are copied one to one, and only a log with one shard can be split into more`,
     )
   }
-  const writers = target.shards.map(shard => new Writer(shard, { log, source: source.description, state: target.state }))
+  const { patience = PATIENCE } = options
+  const writers = target.shards.map(shard => new Writer(shard, { log, source: source.description, state: target.state, patience }))
   const sources = source.shards.map((shard, partition) => new Source(shard, split ? writers : [writers[partition]!], target, options))
   for (const [partition, { seal }] of controls.entries()) {
     if (target.state === 'whole' && !isFor(seal?.note, sources[partition]!.place)) throw taken(target)
@@ -214,7 +217,8 @@ class Source {
 
   /** What stands there now, compared with all that stands in the target: what does not fit is told before anything is sealed. */
   async *copy(): AsyncGenerator<void> {
-    for (let more = true; more && (this.comparing || !(await this.near())); ) {
+    const end = await this.#log.head()
+    for (let more = true; more && (this.position < end || !(await this.near())); ) {
       const { position } = this
       await this.#step()
       more = this.position > position
@@ -229,7 +233,7 @@ class Source {
   async *seal(): AsyncGenerator<void> {
     for (let tries = 0; ; tries++) {
       // A seal of a former call is found before another one is written.
-      yield* this.#drain(0)
+      yield* this.#drain(await this.#log.head())
       if (this.sealedAt !== undefined) return
       if (tries === TRIES) throw new EngineError('log-failed', `${this.#log.description} could not be sealed; the same call again goes on`)
       const time = Date.now()
@@ -242,17 +246,16 @@ class Source {
     }
   }
 
-  /** @param known something certainly stands there; undefined: it may */
+  /** Up to the seal, or as far as something certainly stands there. @param known undefined: the seal may stand somewhere */
   async *#drain(known: Position | undefined): AsyncGenerator<void> {
-    const fresh = this.#log.freshHead
-    const until = performance.now() + (known === undefined ? MAYBE : SIGHT)
-    while (this.sealedAt === undefined) {
+    const until = performance.now() + (known === undefined ? (this.#options.patience ?? PATIENCE) : SIGHT)
+    while (this.sealedAt === undefined && (known === undefined || this.position < known)) {
       const { position } = this
-      const waits = !fresh && (known === undefined || position < known)
-      await this.#step(waits ? Math.max(1, until - performance.now()) : 0)
+      const left = until - performance.now()
+      await this.#step(this.#log.freshHead ? 0 : left)
       yield
-      if (this.position > position) continue
-      if (!waits || performance.now() >= until) return
+      // Others go on writing.
+      if (left <= 0 || (this.position === position && this.#log.freshHead)) return
     }
   }
 

@@ -38,7 +38,9 @@ export async function controlsOf(log: Log): Promise<Controls> {
   let state = emptyShard
   let manifest: Position | undefined
   let seal: Controls['seal']
-  for await (const { position, value, tenant } of stored(log, { tenant: null })) {
+  // Not what is written meanwhile: a log that is scanned for them would have no end.
+  const upTo = await log.head()
+  for await (const { position, value, tenant } of stored(log, { tenant: null, upTo })) {
     const record = decode(value)
     if (tenant !== null || record.kind === 'foreign' || record.kind === 'data') continue
     const next = control(state, record)

@@ -18,6 +18,8 @@ export interface WriterOptions {
   /** For people: what is copied. */
   readonly source: string
   readonly state: 'new' | 'begun' | 'whole'
+  /** How long what was perhaps written may take to be seen, ms. */
+  readonly patience: number
 }
 
 /** What one append takes at most, bytes: less than a batch of Kafka, which stands or falls whole. */
@@ -26,11 +28,9 @@ const APPEND_BYTES = 600_000
 const OVERHEAD = 512
 /** Repetitions of so many records are known as such. */
 const RECENT = 4_096
-/** How often in a row nothing comes of an append before it is given up, and the pause between, ms. */
+/** How often in a row nothing comes of an append before it is given up. */
 const TRIES = 5
-const PAUSE = 100
-/** How long what was perhaps written may take to be seen, and what certainly was; ms. */
-const PATIENCE = 1_000
+/** How long what was certainly written may take to be seen, ms. */
 const SIGHT = 30_000
 
 export class Writer {
@@ -100,7 +100,7 @@ export class Writer {
       const failure = answers.find(({ status }) => status !== 'written')
       const fatal = failure && 'fatal' in failure && failure.fatal
       if (fatal || ++tries === TRIES) throw this.#failed(failure)
-      await pause(PAUSE * tries)
+      await pause((this.#options.patience * tries) / TRIES)
     }
   }
 
@@ -179,8 +179,8 @@ export class Writer {
       if (count > 0 && bytes > APPEND_BYTES) break
       count++
     }
-    const condition = this.#log.conditional && this.#log.freshHead ? { after: this.#position } : {}
-    const answers = await this.#log.append(this.#pending.slice(0, count), condition)
+    // No condition: it is judged record by record, and would leave holes. Whoever else writes there is found by reading.
+    const answers = await this.#log.append(this.#pending.slice(0, count))
     let unknown = false
     for (const answer of answers) {
       if (answer.status === 'written') this.#known = Math.max(this.#known, answer.position)
@@ -192,7 +192,7 @@ export class Writer {
 
   /** @param unknown there may be more than is known */
   async #readBack(unknown: boolean): Promise<void> {
-    const until = performance.now() + PATIENCE
+    const until = performance.now() + this.#options.patience
     for (;;) {
       const left = unknown ? until - performance.now() : 0
       const more = await this.#read(this.#position < this.#known ? SIGHT : left)
@@ -222,7 +222,6 @@ export class Writer {
   }
 
   #failed(answer: Appended | undefined): EngineError {
-    if (answer?.status === 'conflict') return this.#other()
     const cause = answer && 'cause' in answer ? answer.cause : undefined
     if (cause instanceof EngineError) return cause
     return new EngineError('log-failed', `${this.#log.description} could not be written. The same call again goes on here`, { cause })

@@ -52,7 +52,7 @@ export class Checks {
     try {
       const { standing } = store
       if (standing.position > 0) {
-        const last = await this.#around.recordAt(standing.position)
+        const last = await this.#lastOf(standing)
         if (this.#around.stop.aborted) return
         if (last?.tenant !== tenant || recordHash(last.value) !== standing.recordHash) return await this.#misplaced(tenant, store)
         const contradiction = contradicts(tenant, standing, store)
@@ -64,6 +64,14 @@ export class Checks {
     } catch (cause) {
       this.#unchecked(tenant, cause)
     }
+  }
+
+  /** The record at the database's position, undefined if the log certainly has none there. */
+  async #lastOf({ position, generation }: Standing): Promise<Stored | undefined> {
+    const { log, state, recordAt } = this.#around
+    // Positions of another generation are not those of this log: what stands behind its end is not waited for.
+    if (generation < state().generation && position > (await log.head())) return undefined
+    return recordAt(position)
   }
 
   /** From a log that can be searched by tenant. */
@@ -141,7 +149,7 @@ export class Checks {
     const { position, version, generation } = store.standing
     // Only a copy or a restore raises the generation; anything else that is missing here was lost.
     if (generation < state().generation) {
-      // Where that would take a scan, it is not looked for.
+      // To scan a shard for each of its tenants would take too long.
       const now = log.selective ? (await digestAt(log, tenant, await log.head())).version : version
       const lost = now < version ? `; versions ${now + 1} to ${version} are lost` : ''
       notice(`tenant ${tenant} stood at version ${version} on another generation of the log, and is built anew${lost}`)

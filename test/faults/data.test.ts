@@ -43,7 +43,7 @@ test('to ask for a tenant that nobody wrote to leaves nothing behind, neither do
   for (const read of ['local', 'linearizable'] as const) expect(await replica.query('total', undefined, { tenant, read })).toBe(0)
   expect(await replica.sql('SELECT * FROM entry', [], { tenant })).toEqual([])
   expect(await replica.digest(tenant)).toEqual({ version: 0, digest: '' })
-  expect(readdirSync(folder).filter(file => !before.includes(file) && !/^(default|shard)/.test(file))).toEqual([])
+  expect(readdirSync(folder).filter(file => !before.includes(file) && !/^(default|progress)/.test(file))).toEqual([])
   expect(await replica.status()).toMatchObject({ databases: 3, tenants: { green: { version: 0 } } })
   // By this replica, and by another one.
   expect(await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant, id: 'one' })).toMatchObject({ version: 1 })

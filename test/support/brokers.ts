@@ -24,7 +24,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { onceAtATime } from '../../scripts/lock.mjs'
 import { type Installation, install, type KafkaVersion } from './kafka/install.ts'
-import { ready } from './kafka/ready.ts'
+import { brokerReady, transactionsReady } from './kafka/ready.ts'
 import {
   addScramUsers,
   type Certificates,
@@ -148,7 +148,7 @@ export class Cluster implements AsyncDisposable {
       }
       await cluster.#format()
       await Promise.all(brokers.map(broker => broker.start()))
-      await Promise.all(brokers.map(broker => broker.ready(count)))
+      await Promise.all(brokers.map(broker => broker.ready(count, broker.id === 1)))
       await addScramUsers(
         ports.map(({ internal }) => internal),
         sasl,
@@ -272,7 +272,10 @@ export class Broker {
     await this.#signal('SIGCONT')
   }
 
-  /** Starts it again after its end, with its ports and data. It works when it resolves. */
+  /**
+   * Starts it again after its end, with its ports and data. It works when it resolves. After a kill the others let it in when its former
+   * life has timed out: `broker.session.timeout.ms`, 9 s.
+   */
   async restart(): Promise<void> {
     await this.start()
     await this.ready(1)
@@ -286,9 +289,11 @@ export class Broker {
     this.pid = (await this.#supervisor.tell(order)) as number
   }
 
-  async ready(members: number): Promise<void> {
+  async ready(members: number, first = false): Promise<void> {
     try {
-      await ready(this.ports.internal, members, () => this.#end)
+      await brokerReady(this.ports.internal, members, () => this.#end)
+      // Once for all brokers, whoever coordinates.
+      if (first) await transactionsReady(this.ports.internal, () => this.#end)
     } catch (error) {
       throw new Error(`broker ${this.id}: ${(error as Error).message}\n${tail(this.log)}`, { cause: error })
     }

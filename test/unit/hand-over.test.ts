@@ -73,6 +73,14 @@ class Bench {
     }
   }
 
+  /** No append so far is written. */
+  refuse(): void {
+    const { appends } = this
+    this.appends = []
+    for (const { append, records } of appends)
+      this.feed({ type: 'appended', append, answers: records.map(() => ({ status: 'not-written' })) })
+  }
+
   pay(id: string, tenant = 'default'): void {
     const input = { account: 'ann', cents: 1 }
     const request: Request = {
@@ -224,7 +232,7 @@ describe('a candidate', () => {
 
   test('that is closing claims a vacant shard for those who wait already, and lets go', () => {
     bench.term(2, null)
-    bench.appends = []
+    bench.refuse()
     bench.pay('one')
     bench.feed({ type: 'stop' })
     bench.pass(2_100, ['a'])

@@ -12,6 +12,8 @@ import type { Input, Output } from './lane.ts'
 import type { Fencing } from './settings.ts'
 import { TransactionLane } from './transactions.ts'
 
+export type { Fencing }
+
 export interface ProducerOptions {
   /** Of the shard; shared by all who write to it. */
   readonly transactionalId: string

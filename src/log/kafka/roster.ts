@@ -95,8 +95,8 @@ export class KafkaRoster implements Roster {
     await this.#put(COPYING, copying && JSON.stringify(copying))
   }
 
-  beat(id: string, address: string | null): void {
-    const value = JSON.stringify({ address, beat: ++this.#beat, seen: Date.now() })
+  beat(id: string, address: string | null, reigns = true): void {
+    const value = JSON.stringify({ address, beat: ++this.#beat, seen: Date.now(), reigns })
     this.#write(id, value)
   }
 
@@ -278,9 +278,9 @@ function copyingIn(value: string): Copying {
 /** What a member says of itself; undefined if it is nothing of ours. */
 export function parsed(value: string): Omit<Member, 'id'> | undefined {
   try {
-    const { address, beat, seen } = JSON.parse(value) as Partial<Member>
+    const { address, beat, seen, reigns } = JSON.parse(value) as Partial<Member>
     if ((address !== null && typeof address !== 'string') || !Number.isSafeInteger(beat) || !Number.isSafeInteger(seen)) return undefined
-    return { address: address ?? null, beat: beat!, seen: seen! }
+    return { address: address ?? null, beat: beat!, seen: seen!, reigns: reigns !== false }
   } catch {
     return undefined
   }

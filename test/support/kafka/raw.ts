@@ -7,15 +7,22 @@ export function uniqueName(): string {
   return `brokers-${randomUUID()}`
 }
 
-export async function createTopic(connection: Connection, name: string): Promise<void> {
-  await createTopicsV7.api.async(
-    connection,
-    [{ name, numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] }],
-    10_000,
-    false,
-  )
+export async function createTopic(connection: Connection, name: string, replicationFactor = 1): Promise<void> {
+  await createTopicsV7.api.async(connection, [{ name, numPartitions: 1, replicationFactor, assignments: [], configs: [] }], 10_000, false)
   // A broker hears of what the controller made a moment later.
-  await vi.waitFor(async () => expect((await metadataV12.api.async(connection, [name], false, false)).topics).toHaveLength(1), 10_000)
+  await vi.waitFor(
+    async () => expect(await partitionOf(connection, name)).toMatchObject({ leaderId: expect.toSatisfy(id => id > 0) }),
+    10_000,
+  )
+}
+
+/** What a broker knows of the one partition. @throws Error when it knows no such topic */
+export async function partitionOf(
+  connection: Connection,
+  name: string,
+): Promise<{ leaderId: number; leaderEpoch: number; isrNodes: number[] }> {
+  const { topics } = await metadataV12.api.async(connection, [name], false, false)
+  return topics[0]!.partitions[0]!
 }
 
 export async function connect(bootstrap: string): Promise<Connection> {

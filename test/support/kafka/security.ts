@@ -4,7 +4,8 @@ import { pbkdf2Sync, randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { alterUserScramCredentialsV0, Connection, describeUserScramCredentialsV0 } from '@platformatic/kafka'
+import { alterUserScramCredentialsV0, describeUserScramCredentialsV0 } from '@platformatic/kafka'
+import { onConnection } from './ready.ts'
 
 export type SaslMechanism = 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
 
@@ -132,15 +133,5 @@ export async function addScramUsers(ports: readonly number[], sasl: readonly Sas
       // A broker that has heard of nobody yet answers with an error.
       while (!(await knows().catch(() => false))) await pause(20)
     })
-  }
-}
-
-async function onConnection<T>(port: number, work: (connection: Connection) => Promise<T>): Promise<T> {
-  const connection = new Connection('mainstem-users')
-  await connection.connect('127.0.0.1', port)
-  try {
-    return await work(connection)
-  } finally {
-    await connection.close()
   }
 }
