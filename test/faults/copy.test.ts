@@ -182,7 +182,7 @@ async function expectWhole(stage: Stage, before: Awaited<ReturnType<typeof foldO
   const after = await foldOf(logsOf(stage.targets))
   expect(after.folded).toEqual(before.folded)
   for (const [partition, state] of after.states.entries()) {
-    const { sealed, ...rest } = before.states[stage.sources.length === 1 ? 0 : partition]!
+    const { sealed: _, ...rest } = before.states[stage.sources.length === 1 ? 0 : partition]!
     expect(state).toEqual({ ...rest, generation, partitions: stage.targets.length, partition, sealed: false })
   }
   for (const [partition, file] of stage.targets.entries())

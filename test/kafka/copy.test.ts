@@ -164,7 +164,14 @@ describe('the command line', () => {
     'exec',
     'reserve',
     JSON.stringify({ seat, guest: 'Ann' }),
-    ...['--app', seats, '--log', log, '--tenant', tenant, '--timeout', '60s'],
+    '--app',
+    seats,
+    '--log',
+    log,
+    '--tenant',
+    tenant,
+    '--timeout',
+    '60s',
   ]
 
   beforeAll(async () => {
