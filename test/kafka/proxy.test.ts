@@ -6,13 +6,12 @@ import {
   endTxnV4,
   findCoordinatorV4,
   initProducerIdV5,
-  listOffsetsV9,
   metadataV12,
   produceV11,
 } from '@platformatic/kafka'
 import { describe, expect, inject, it, vi } from 'vitest'
-import { connect, createTopic, portOf, uniqueName } from '../support/kafka/raw.ts'
-import { startProxy } from '../support/proxy.ts'
+import { committedEnd, connect, createTopic, portOf, uniqueName } from '../support/kafka/raw.ts'
+import { replaceAddress, startProxy } from '../support/proxy.ts'
 
 describe('the proxy', () => {
   it('leads every client back to itself', async () => {
@@ -76,16 +75,48 @@ describe('the proxy', () => {
     await vi.waitFor(async () => expect(await committedEnd(direct, name)).toBe(2n), 10_000)
   })
 
-  it('delays', async () => {
+  it('delays the second reply, and no other', async () => {
     await using proxy = await startProxy(inject('kafka'))
     const connection = await connect(proxy.bootstrap)
-    const rule = proxy.on({ api: 3, direction: 'reply' }, { delay: 200 })
-    const started = performance.now()
-    await metadataV12.api.async(connection, [], false, false)
-    expect(performance.now() - started).toBeGreaterThan(190)
+    const rule = proxy.on({ api: 3, direction: 'reply', nth: 2 }, { delay: 200 })
+    const counts: number[] = []
+    const times: number[] = []
+    for (let n = 0; n < 3; n++) {
+      const started = performance.now()
+      await metadataV12.api.async(connection, [], false, false)
+      times.push(performance.now() - started)
+      counts.push(rule.count)
+    }
+    expect(counts).toEqual([0, 1, 1])
+    expect(times[1]).toBeGreaterThan(190)
+  })
+
+  it('does no more what it was told once the rule is removed', async () => {
+    await using proxy = await startProxy(inject('kafka'))
+    const connection = await connect(proxy.bootstrap)
+    const rule = proxy.on({ api: 3, direction: 'request' }, 'hold')
+    const held = metadataV12.api.async(connection, [], false, false)
+    await rule.fired()
     rule.remove()
+    await held
     await metadataV12.api.async(connection, [], false, false)
     expect(rule.count).toBe(1)
+  })
+
+  it('replaces an address by one of another length, in either way to write it', () => {
+    const line = { host: 'kafka-1.example', port: 9092, own: 20_000 }
+    const reply = (length: readonly number[], host: string, port: number): Buffer => {
+      const body = Buffer.concat([
+        Buffer.of(0, 0, 0, 7, ...length),
+        Buffer.from(host),
+        Buffer.of(port >> 24, port >> 16, port >> 8, port, 99),
+      ])
+      return Buffer.concat([Buffer.of(0, 0, 0, body.length), body])
+    }
+    const own = '127.0.0.1'
+    expect(replaceAddress(reply([16], line.host, 9092), line)).toEqual(reply([10], own, 20_000))
+    expect(replaceAddress(reply([0, 15], line.host, 9092), line)).toEqual(reply([0, 9], own, 20_000))
+    expect(replaceAddress(reply([16], line.host, 9093), line)).toEqual(reply([16], line.host, 9093))
   })
 
   it('parts and heals', async () => {
@@ -126,11 +157,4 @@ async function openTransaction(
   await addPartitionsToTxnV3.api.async(connection, [{ transactionalId: id, producerId, producerEpoch, verifyOnly: false, topics }])
   await produceV11.api.async(connection, -1, 10_000, [{ topic: name, partition: 0, value: Buffer.from(id) }], options)
   return { connection, commit: () => endTxnV4.api.async(connection, id, producerId, producerEpoch, true) }
-}
-
-/** Where what is committed ends. */
-async function committedEnd(connection: Connection, name: string): Promise<bigint> {
-  const partitions = [{ partitionIndex: 0, currentLeaderEpoch: -1, timestamp: -1n }]
-  const { topics } = await listOffsetsV9.api.async(connection, -1, 1, [{ name, partitions }])
-  return topics[0]!.partitions[0]!.offset
 }

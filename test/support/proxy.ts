@@ -300,7 +300,7 @@ class Pair {
  * Addresses stand in replies as a string and four bytes for the port, in every version. The length before the string is of one byte that
  * counts one more, or of two: what changes is the last byte before it in either case.
  */
-function replaceAddress(bytes: Buffer, { host, port, own }: Line): Buffer {
+export function replaceAddress(bytes: Buffer, { host, port, own }: Pick<Line, 'host' | 'port' | 'own'>): Buffer {
   const theirs = addressAs(host, port)
   const parts: Buffer[] = []
   let from = 0
