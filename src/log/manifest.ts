@@ -4,7 +4,7 @@ import { decode, encodeControl } from '../record.ts'
 import type { Log, Position, Stored } from '../log.ts'
 
 /** How far versions may lie back, unless the manifest says otherwise. */
-export const WINDOW = 10_000
+const WINDOW = 10_000
 
 /** A manifest as a new log gets it. */
 export function manifestValue({
