@@ -1,11 +1,12 @@
 /** The brokers that tests run on: what a client writes Kafka's own tools read, and nothing stays behind. */
 import { existsSync } from 'node:fs'
-import { Connection, createTopicsV7, metadataV12, produceV11 } from '@platformatic/kafka'
-import { expect, inject, it, onTestFinished, vi } from 'vitest'
+import { metadataV12, produceV11 } from '@platformatic/kafka'
+import { expect, inject, it } from 'vitest'
 import { startCluster } from '../support/brokers.ts'
+import { connect, createTopic } from '../support/kafka/raw.ts'
 
 it('the shared broker answers', async () => {
-  const connection = await connect(inject('kafka').split(',')[0]!)
+  const connection = await connect(inject('kafka'))
   const { brokers } = await metadataV12.api.async(connection, [], false, false)
   expect(brokers.length).toBeGreaterThanOrEqual(1)
 })
@@ -27,25 +28,6 @@ it('a cluster of one: a record that was produced is read by the console consumer
   expect(alive(pid)).toBe(false)
   expect(existsSync(cluster.folder)).toBe(false)
 }, 60_000)
-
-async function createTopic(connection: Connection, name: string): Promise<void> {
-  await createTopicsV7.api.async(
-    connection,
-    [{ name, numPartitions: 1, replicationFactor: 1, assignments: [], configs: [] }],
-    10_000,
-    false,
-  )
-  // A broker hears of what the controller made a moment later.
-  await vi.waitFor(async () => expect((await metadataV12.api.async(connection, [name], false, false)).topics).toHaveLength(1), 10_000)
-}
-
-async function connect(address: string): Promise<Connection> {
-  const { hostname, port } = new URL(`kafka://${address}`)
-  const connection = new Connection('mainstem-test')
-  await connection.connect(hostname, Number(port))
-  onTestFinished(() => connection.close())
-  return connection
-}
 
 function alive(pid: number): boolean {
   try {

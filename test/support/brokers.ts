@@ -25,9 +25,17 @@ import { fileURLToPath } from 'node:url'
 import { onceAtATime } from '../../scripts/lock.mjs'
 import { type Installation, install, type KafkaVersion } from './kafka/install.ts'
 import { ready } from './kafka/ready.ts'
+import {
+  addScramUsers,
+  type Certificates,
+  makeCertificates,
+  protocolOf,
+  type SecurityOptions,
+  securityProperties,
+} from './kafka/security.ts'
 import type { Order, Report } from './kafka/supervisor.ts'
 
-export interface ClusterOptions {
+export interface ClusterOptions extends SecurityOptions {
   /** Default: 1. */
   readonly brokers?: 1 | 3
   /** Default: 4.3.1. */
@@ -96,20 +104,29 @@ export class Cluster implements AsyncDisposable {
   /** Where its data, settings and logs are. */
   readonly folder: string
   readonly brokers: readonly Broker[]
+  /** With TLS: what clients need. */
+  readonly certificates: Certificates | undefined
   readonly #supervisor: Supervisor
   readonly #installation: Installation
   #closed: Promise<void> | undefined
 
-  private constructor(installation: Installation, folder: string, supervisor: Supervisor, brokers: readonly Broker[]) {
+  private constructor(
+    installation: Installation,
+    folder: string,
+    supervisor: Supervisor,
+    brokers: readonly Broker[],
+    certificates: Certificates | undefined,
+  ) {
     this.version = installation.version
     this.folder = folder
     this.brokers = brokers
+    this.certificates = certificates
     this.#installation = installation
     this.#supervisor = supervisor
   }
 
   static async start(installation: Installation, options: ClusterOptions): Promise<Cluster> {
-    const { brokers: count = 1, properties = {}, ports: wanted = [], jvm = [] } = options
+    const { brokers: count = 1, properties = {}, ports: wanted = [], jvm = [], tls = false, sasl = [] } = options
     const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'mainstem-kafka-'))
     mkdirSync(folder, { recursive: true })
     const supervisor = new Supervisor(folder, options.folder === undefined ? 'remove' : 'keep')
@@ -122,14 +139,21 @@ export class Cluster implements AsyncDisposable {
       })
       const command = [...javaCommand(installation), ...jvm, 'kafka.Kafka']
       const brokers = ports.map((own, n) => new Broker(n + 1, own, folder, supervisor, command))
-      const cluster = new Cluster(installation, folder, supervisor, brokers)
+      const certificates = tls === false ? undefined : makeCertificates(folder)
+      const cluster = new Cluster(installation, folder, supervisor, brokers, certificates)
+      const secure = securityProperties(options, folder)
       for (const { id, data, settings } of brokers) {
-        const text = Object.entries({ ...serverProperties(id, ports, data), ...properties }).map(([key, value]) => `${key}=${value}\n`)
+        const all = { ...serverProperties(id, ports, data, protocolOf(options)), ...secure, ...properties }
+        const text = Object.entries(all).map(([key, value]) => `${key}=${value}\n`)
         writeFileSync(settings, text.join(''))
       }
       await cluster.#format()
       await Promise.all(brokers.map(broker => broker.start()))
       await Promise.all(brokers.map(broker => broker.ready(count)))
+      await addScramUsers(
+        ports.map(({ internal }) => internal),
+        sasl,
+      )
       return cluster
     } catch (error) {
       await supervisor.end()
@@ -328,7 +352,7 @@ function javaCommand({ java, classPath, prepared }: Installation): string[] {
 }
 
 /** One controller in each broker; clients, brokers and controllers have a listener each. What a log needs, and little of everything else. */
-function serverProperties(id: number, ports: readonly Ports[], data: string): Record<string, string | number | boolean> {
+function serverProperties(id: number, ports: readonly Ports[], data: string, protocol: string): Record<string, string | number | boolean> {
   const own = ports[id - 1]!
   const outward = `CLIENT://127.0.0.1:${own.client},INTERNAL://127.0.0.1:${own.internal}`
   const copies = ports.length
@@ -341,7 +365,7 @@ function serverProperties(id: number, ports: readonly Ports[], data: string): Re
     'advertised.listeners': outward,
     'inter.broker.listener.name': 'INTERNAL',
     'controller.listener.names': 'CONTROLLER',
-    'listener.security.protocol.map': 'CLIENT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'listener.security.protocol.map': `CLIENT:${protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT`,
     'log.dirs': data,
     'default.replication.factor': copies,
     'min.insync.replicas': enough,
