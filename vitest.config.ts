@@ -6,7 +6,7 @@ import { lacking } from './test/support/kafka/install.ts'
 const conditions = ['source', 'node', 'import', 'module', 'default']
 
 /** What asks for a cluster of its own, and for the tools that come with it. */
-const ownClusters = ['test/kafka/brokers.test.ts', 'test/long/kafka/**']
+const ownClusters = ['test/kafka/brokers.test.ts', 'test/kafka/security.test.ts', 'test/long/kafka/**']
 /** Test files that cannot run here, for want of Kafka. On a build server they run and fail. */
 export const leftOut = missing()
 
@@ -36,7 +36,7 @@ export default defineConfig({
 function missing(): string[] {
   const lacks = lacking()
   if (lacks === undefined || process.env['CI'] === 'true') return []
-  const files = (process.env['KAFKA_BROKERS'] ?? '') === '' ? ['test/kafka/**', ...ownClusters] : ownClusters
+  const files = (process.env['KAFKA_BROKERS'] ?? '') === '' ? ['test/kafka/**', 'test/long/kafka/**'] : ownClusters
   console.error(`\n!!! NOT RUN: the tests on Kafka (${files.join(', ')}). Install ${lacks} to run them.\n`)
   return files
 }

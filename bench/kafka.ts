@@ -11,7 +11,7 @@ import { decodeBatches, encodeBatch } from '../src/log/kafka/batch.ts'
 import { endTxn, fetch, initProducerId, produce } from '../src/log/kafka/calls.ts'
 import { KafkaClient } from '../src/log/kafka/client.ts'
 import { createLog } from '../src/log/kafka/create.ts'
-import type { Fencing } from '../src/log/kafka/producer.ts'
+import type { Fencing } from '../src/log/kafka/settings.ts'
 import { kafkaSettings } from '../src/log/kafka/settings.ts'
 import { ENTER, IDS, INSERT, ledger, TABLES, UPSERT } from './embedded.ts'
 import { closedLoop, inFolder, type Load, median, table } from './support.ts'
@@ -59,7 +59,8 @@ async function ceiling(url: string, folder: string, run: (call: Call) => Promise
   const transactionalId = transactional ? `bench.${name}` : null
   const coordinator = transactional ? await client.connect(await client.coordinator(transactionalId!), 'end') : undefined
   let me = { error: 'CONCURRENT_TRANSACTIONS', producerId: -1n, epoch: -1 }
-  while (me.error !== NONE) me = await initProducerId(coordinator ?? write, { transactionalId, timeout: 10_000, producerId: -1n, epoch: -1 })
+  while (me.error !== NONE)
+    me = await initProducerId(coordinator ?? write, { transactionalId, timeout: 10_000, producerId: -1n, epoch: -1 })
   let { producerId, epoch } = me
   let sequence = 0
 
@@ -113,7 +114,9 @@ async function ceiling(url: string, folder: string, run: (call: Call) => Promise
       while (answer.error === 'CONCURRENT_TRANSACTIONS') answer = await produce(write, { ...about, version: versions.produceInTransaction })
       const { offset } = must(answer)
       if (transactional) {
-        const ended = must(await endTxn(coordinator!, { version: versions.endTxn, transactionalId: transactionalId!, producerId, epoch, commit: true }))
+        const ended = must(
+          await endTxn(coordinator!, { version: versions.endTxn, transactionalId: transactionalId!, producerId, epoch, commit: true }),
+        )
         producerId = ended.producerId
         epoch = ended.epoch
         sequence = 0

@@ -4,9 +4,11 @@ import { addBackup, addRestore } from './cli/backup.ts'
 import { Cli } from './cli/context.ts'
 import { addDb } from './cli/db.ts'
 import { addDemo } from './cli/demo.ts'
+import { addDoctor } from './cli/doctor.ts'
 import { addExec } from './cli/exec.ts'
 import { CliError, failureOf, showFailure } from './cli/failure.ts'
 import { addInit } from './cli/init.ts'
+import { addKafka } from './cli/kafka.ts'
 import { addLog } from './cli/log.ts'
 import { addQuery, addSql } from './cli/query.ts'
 import { addStatus } from './cli/status.ts'
@@ -14,8 +16,8 @@ import { addVerify } from './cli/verify.ts'
 import { packageVersion } from './cli/version.ts'
 
 const settings = `
-Settings come from options, then from the environment (MAINSTEM_APP, MAINSTEM_LOG, MAINSTEM_DATA, MAINSTEM_STRATEGY, MAINSTEM_TENANT,
-MAINSTEM_TIMEOUT), then from mainstem.config.ts in the current folder: export default { app: './seats.ts', log: 'file:seats.log' }
+Settings come from options, then from the environment (MAINSTEM_APP, MAINSTEM_LOG, MAINSTEM_DATA, MAINSTEM_STRATEGY, MAINSTEM_FENCING,
+MAINSTEM_TENANT, MAINSTEM_TIMEOUT, MAINSTEM_ACCEPT), then from mainstem.config.ts in the current folder: export default { app: './seats.ts', log: 'file:seats.log' }
 
 Exit status: 0 ok, 1 failure, 2 wrong use, 3 the app said no, 4 conflict, 5 not ready or out of time, 6 divergence, 130 interrupted
 
@@ -59,8 +61,10 @@ function program(cli: Cli): Command {
   addLog(program, cli)
   addDb(program, cli)
   addVerify(program, cli)
+  addDoctor(program, cli)
   addBackup(program, cli)
   addRestore(program, cli)
+  addKafka(program, cli)
   return program
 }
 

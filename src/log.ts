@@ -103,5 +103,7 @@ export interface Logs {
   readonly roster: Roster
   /** How far apart those may run who share it: it tells how they can reach each other. */
   readonly spans: 'process' | 'machine' | 'network'
+  /** What whoever runs it should know, for people. */
+  readonly notices?: readonly string[]
   close(): Promise<void>
 }

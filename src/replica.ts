@@ -7,7 +7,7 @@ import { type App, type Args, isApp, type Outcome, revision } from './app.ts'
 import { type StrategyName, strategyOf } from './consistency.ts'
 import { ask } from './decide.ts'
 import { EngineError } from './errors.ts'
-import type { Fencing } from './log/kafka/producer.ts'
+import type { Fencing } from './log/kafka/settings.ts'
 import { oneShard, openLogs } from './log/open.ts'
 import type { Log, Logs, Position } from './log.ts'
 import { partitionOf } from './partition.ts'
@@ -192,8 +192,12 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
   if (!isApp(app))
     throw new EngineError('invalid-app', 'the first argument of openReplica is an app: what app(...) or model(...).app(...) made')
   checkOptions(options)
-  const { log, fencing } = options
-  const kafka = { app: app.name, ...(fencing === undefined ? {} : { fencing }) }
+  const { log, fencing, maxRecordBytes } = options
+  const kafka = {
+    app: app.name,
+    ...(fencing === undefined ? {} : { fencing }),
+    ...(maxRecordBytes === undefined ? {} : { maxRecordBytes }),
+  }
   const logs = typeof log === 'string' ? await openLogs(log, kafka) : 'shards' in log ? log : oneShard(log)
   let data: DataDirectory | undefined
   let listen: Listen | undefined
@@ -240,6 +244,7 @@ class Router {
     this.#options = options
     this.#logs = logs
     this.#data = data
+    this.#notices.push(...(logs.notices ?? []))
     this.#neighbours = new Neighbours(options.listen?.secret)
     const { timeout = 10_000, maxRecordBytes = MAX_RECORD_BYTES, release = process.env.MAINSTEM_RELEASE ?? '' } = options
     const strategy = options.strategy ?? (logs.spans === 'network' ? 'leader' : 'optimistic')
@@ -477,8 +482,8 @@ class Router {
     when: number | Date,
     { tenant = DEFAULT_TENANT, onProgress }: { tenant?: string; onProgress?: (progress: ReplayProgress) => void } = {},
   ): Promise<Past> {
-    const { log } = this.#engineOf(tenant)
-    return openPast(this.app, log, tenant, untilOf(when), this.#data?.scratch(tenant) ?? ':memory:', onProgress)
+    const { log, shard } = this.#engineOf(tenant)
+    return openPast(this.app, log, tenant, untilOf(when), this.#data?.scratch(tenant) ?? ':memory:', onProgress, shard.cursor)
   }
 
   async status(): Promise<Status> {

@@ -105,6 +105,17 @@ function open(path: string): Opened {
   }
 }
 
+/** Who stands in the roster of an embedded log, without touching it. */
+export function readRoster(path: string): Member[] {
+  if (inodeOf(path) === undefined) return []
+  const db = new DatabaseSync(path, { readOnly: true, timeout: 1_000 })
+  try {
+    return db.prepare('SELECT id, address, beat, seen FROM member ORDER BY id').all() as unknown as Member[]
+  } finally {
+    db.close()
+  }
+}
+
 function inodeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.ino
 }

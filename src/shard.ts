@@ -465,7 +465,10 @@ export class Shard {
     for (const home of this.#queued) {
       for (const request of home.queue) {
         if (request.forwarded)
-          this.#refuse(request, new EngineError('not-leader', 'this replica cannot reach the log now; nothing was written', { id: request.id }))
+          this.#refuse(
+            request,
+            new EngineError('not-leader', 'this replica cannot reach the log now; nothing was written', { id: request.id }),
+          )
       }
     }
   }
@@ -489,7 +492,8 @@ export class Shard {
       if (answer.status !== 'written') this.#campaign = undefined
       if (answer.status === 'unknown') this.#retryCampaignAt = this.#now + 50 + this.#options.random() * 100
       // Somebody else campaigns, too, and was later: it withdraws for a while.
-      if (answer.status === 'not-written') this.#retryCampaignAt = this.#now + (answer.fenced ? WITHDRAWN : 50) * (1 + this.#options.random())
+      if (answer.status === 'not-written')
+        this.#retryCampaignAt = this.#now + (answer.fenced ? WITHDRAWN : 50) * (1 + this.#options.random())
       this.#noteFatal(answer)
       this.#out.push({ do: 'read-on' })
       return
@@ -551,7 +555,8 @@ export class Shard {
   /** Nothing is answered any more that the log must stand behind; what is here can still be looked at. */
   #lost(error: EngineError): void {
     this.#failure ??= error
-    for (const { attempt } of this.#flying) for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
+    for (const { attempt } of this.#flying)
+      for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
     for (const request of this.#forwarded.keys()) this.#refuse(request, unknownOutcome(request, error))
     this.#refuseAll(error)
     for (const read of this.#allReads()) this.#serve(read, error)
@@ -853,23 +858,32 @@ export class Shard {
     if (last && home.status === 'checking') {
       home.status = 'open'
       home.checked = true
-      const pending = home.pending
-      home.pending = []
-      for (const { stored, record, state } of pending) if (home.tenant) this.#foldInto(home, state, stored, record)
-      if (home.queue.length > 0) this.#queued.add(home)
+      this.#goOn(home)
     }
     this.#endOfFold()
+  }
+
+  /** A tenant was checked: what came for it meanwhile is folded. */
+  #goOn(home: Home): void {
+    const { pending } = home
+    home.pending = []
+    for (const { stored, record, state } of pending) if (home.tenant) this.#foldInto(home, state, stored, record)
+    if (home.queue.length > 0) this.#queued.add(home)
   }
 
   #misplaced(name: string, error: EngineError | 'rebuild'): void {
     const home = this.#home(name)
     if (error !== 'rebuild') return this.#halt(home, error)
+    // In a run that has seen the log from its beginning, all that the tenant ever had waits here, unless some of it was folded before.
+    const missed = this.#startedAt > 0 || home.position > 0
     close(home)
     this.#open.delete(home)
     home.status = 'closed'
     home.version = home.position = 0
     this.#options.discard(name)
-    this.#openHome(home, true)
+    this.#openHome(home, missed)
+    if (home.checked) this.#goOn(home)
+    this.#endOfFold()
   }
 
   /** Closes the tenants that were idle longest, if there are more than so many; only those that nobody has used since. */
@@ -1025,8 +1039,9 @@ export class Shard {
     if (this.#claiming) return
     const { me, strategy, address } = this.#options
     const { term } = this.#state
-    if (this.#stopping) {
-      if (term.owner === me && !this.#busy()) this.#propose(term.number + 1, null, null)
+    // Who is stopping takes the shard only for those who wait already.
+    if (this.#stopping && !this.#busy()) {
+      if (term.owner === me) this.#propose(term.number + 1, null, null)
       return
     }
     const role = this.#role()
@@ -1192,8 +1207,9 @@ export class Shard {
       for (const request of attempt.requests) if (late(request)) this.#refuse(request, this.#lateError(request, true))
     }
     for (const request of this.#forwarded.keys()) {
-      // The leader has the same deadline, and knows whether anything was written; or it is just found that there is none.
-      if (request.deadline + GIVING_UP <= now) this.#refuse(request, this.#lateError(request, true))
+      // The leader has the same deadline, waits as long for its log, and then knows whether anything was written; or it is just found that
+      // there is none.
+      if (request.deadline + 2 * GIVING_UP <= now) this.#refuse(request, this.#lateError(request, true))
       if (request.done) this.#forwarded.delete(request)
     }
     for (const read of this.#allReads()) if (read.deadline <= now) this.#serve(read, notReady(read))

@@ -6,10 +6,10 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { App, Outcome } from '../app.ts'
 import { revision } from '../app.ts'
 import { EngineError } from '../errors.ts'
-import { openLog } from '../log/open.ts'
+import { isKafka, openLogs } from '../log/open.ts'
 import { folderOf, socketPath, tenantsIn } from '../replica/data.ts'
 import { Link, LinkError } from '../replica/link.ts'
-import { shardAt } from '../replica/replay.ts'
+import { manifestOf } from '../replica/manifest.ts'
 import { openReplica, type QueryOptions, type Status } from '../replica.ts'
 import type { Cli } from './context.ts'
 import { isEngineError } from './failure.ts'
@@ -68,13 +68,15 @@ async function open<T>(cli: Cli, settings: Settings, writes: boolean, use: (repl
   const app = await settings.app()
   const log = writes ? await settings.writableLog() : await settings.existingLog()
   const { data, timeout } = settings
-  // Who only reads must not campaign for the leadership.
-  const strategy = (writes ? settings.strategy : undefined) ?? 'optimistic'
+  const { fencing } = settings
+  // Who only reads must not campaign for the leadership. On Kafka not every log takes conditions, which a reader needs none of.
+  const strategy = writes ? settings.strategy : isKafka(log) ? 'first-wins' : 'optimistic'
   const progress = cli.progress('reading the log:', 'records')
   const replica = await openReplica(app, {
     log,
     data,
-    strategy,
+    ...(strategy === undefined ? {} : { strategy }),
+    ...(fencing === undefined ? {} : { fencing }),
     timeout,
     signal: cli.signal,
     onProgress: ({ position, head }) => progress.update(position, head),
@@ -141,12 +143,12 @@ async function compare(cli: Cli, settings: Settings, status: Status): Promise<vo
     )
   if (!settings.logIsGiven) return
   const setting = await settings.existingLog()
-  const log = openLog(setting)
+  const logs = await openLogs(setting, { as: 'reader' })
   try {
-    const { log: id, generation } = await shardAt(log, Number.MAX_SAFE_INTEGER)
+    const { log: id, generation } = (await manifestOf(logs.shards[0]!, cli.signal)).state
     if (id !== status.logId || generation !== status.generation) throw other(`the log ${status.log}, not of ${setting}`)
   } finally {
-    await log.close()
+    await logs.close()
   }
 }
 

@@ -23,8 +23,9 @@ export function addBackup(program: Command, cli: Cli): void {
     .action(async (file: string, flags: Flags) => {
       const settings = await Settings.read(flags)
       const setting = await settings.existingLog()
+      const path = filePath(setting, 'backup')
       const progress = cli.progress('copying:', 'pages')
-      const made = await backupLog(filePath(setting), file, (done, pages) => {
+      const made = await backupLog(path, file, (done, pages) => {
         cli.signal.throwIfAborted()
         progress.update(done, pages)
       }).finally(() => progress.end())
@@ -50,7 +51,10 @@ export function addRestore(program: Command, cli: Cli): void {
       const settings = await Settings.read(flags)
       if (!existsSync(file)) throw new CliError('file', `there is no file ${file}`)
       const setting = await settings.writableLog()
-      const restore = await Restore.prepare(file, filePath(setting), { copyIsLost: flags.copyIsLost ?? false, signal: cli.signal })
+      const restore = await Restore.prepare(file, filePath(setting, 'restore'), {
+        copyIsLost: flags.copyIsLost ?? false,
+        signal: cli.signal,
+      })
       try {
         if (!flags.yes) await ask(cli, restore.plan, setting)
         const { plan, aside } = await restore.commit()

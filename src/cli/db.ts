@@ -7,7 +7,6 @@ import type { Command } from 'commander'
 import { type App, definitionOf } from '../app.ts'
 import { type Difference, diff } from '../database/compare.ts'
 import { openStore } from '../database/sqlite.ts'
-import { openLog } from '../log/open.ts'
 import { discard, publish } from '../log/files.ts'
 import { replay } from '../replica/replay.ts'
 import { openPast, untilOf } from '../replica/past.ts'
@@ -15,6 +14,7 @@ import type { Past } from '../replica.ts'
 import type { Cli } from './context.ts'
 import { CliError } from './failure.ts'
 import { readJson, readWhen, readWhole } from './input.ts'
+import { openHome } from './logs.ts'
 import { examples, withOptions } from './options.ts'
 import { paint, pairs, plural, printable, table, toJson } from './output.ts'
 import { showAnswer, showRows } from './query.ts'
@@ -77,7 +77,7 @@ function addAt(db: Command, cli: Cli): void {
 }
 
 async function writeOut(cli: Cli, settings: Settings, app: App, when: number | Date, out: string): Promise<void> {
-  const log = openLog(await settings.existingLog())
+  const { log, logs } = await openHome(settings, settings.tenant)
   const draft = `${out}.partial`
   discard(draft)
   const progress = cli.progress('replaying:', 'records')
@@ -95,7 +95,7 @@ async function writeOut(cli: Cli, settings: Settings, app: App, when: number | D
   } finally {
     progress.end()
     discard(draft)
-    await log.close()
+    await logs.close()
   }
 }
 
@@ -110,7 +110,7 @@ function makeSingle(path: string): void {
 }
 
 async function withPast<T>(cli: Cli, settings: Settings, app: App, when: number | Date, use: (past: Past) => Promise<T>): Promise<T> {
-  const log = openLog(await settings.existingLog())
+  const { log, logs } = await openHome(settings, settings.tenant)
   const folder = mkdtempSync(join(tmpdir(), 'mainstem-past-'))
   const progress = cli.progress('replaying:', 'records')
   try {
@@ -127,7 +127,7 @@ async function withPast<T>(cli: Cli, settings: Settings, app: App, when: number 
   } finally {
     progress.end()
     rmSync(folder, { recursive: true, force: true })
-    await log.close()
+    await logs.close()
   }
 }
 

@@ -1,74 +1,113 @@
 /** `mainstem log copy`: moves a log into another one. */
 import { existsSync } from 'node:fs'
-import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { EngineError } from '../errors.ts'
 import { type Copied, copyLog } from '../log/copy.ts'
-import { discard, publish } from '../log/files.ts'
-import { openLog } from '../log/open.ts'
-import { SqliteLog } from '../log/sqlite.ts'
+import { isKafka, logPath, openLogs } from '../log/open.ts'
+import { firstPath, isPattern } from '../log/shards.ts'
+import { openTarget } from '../log/target.ts'
+import type { Logs } from '../log.ts'
+import { manifestOf } from '../replica/manifest.ts'
 import type { Cli } from './context.ts'
 import { CliError } from './failure.ts'
+import { readWhole } from './input.ts'
 import { examples, withOptions } from './options.ts'
 import { count, plural } from './output.ts'
-import { filePath } from './settings.ts'
+
+interface CopyFlags {
+  readonly copyIsLost?: boolean
+  readonly partitions?: string
+}
 
 export function addLogCopy(log: Command, cli: Cli): void {
   const command = log
     .command('copy')
-    .summary('move the log into another one')
+    .summary('move the log into another one, from files to Kafka and back')
     .description(
-      'Moves a log: copies it while it lives, then seals it, then copies what came until the seal. From then on only the copy goes on; replicas of the old log say log-sealed. Versions and digests stay.',
+      'Moves a log: copies it while it lives, then seals it, then copies what came until the seal. From then on only the copy goes on; replicas of the old log say log-sealed. Versions and digests stay. Shards are copied one to one; a log with one shard can be split into many, by tenants.',
     )
     .argument('<from>', 'the log, such as file:seats.log')
-    .argument('<to>', 'a new one, such as file:/mnt/seats.log')
+    .argument('<to>', 'a new one: file:PATH, file:PATH-{} for a file per shard, or kafka://HOST:PORT/TOPIC, an empty topic')
+    .option('--partitions <number>', 'how many shards the copy has (default: as many as the log, or as the topic has partitions)')
     .option('--copy-is-lost', 'the log was sealed for a copy that is lost; make another')
   withOptions(command, 'json')
-    .addHelpText('after', '\nIf it is cut off, the same call again goes on where it was. The copy has its name when all of it is there.')
-    .addHelpText('after', examples('log copy file:seats.log file:/mnt/seats.log'))
-    .action(async (from: string, to: string, flags: { copyIsLost?: boolean }) => {
-      const source = filePath(from)
-      const target = filePath(to)
-      if (!existsSync(source)) throw new EngineError('log-unusable', `there is no log at ${source}`)
-      await makeRoom(target)
-      const draft = `${target}.copying`
-      const progress = cli.progress('moving the log:', 'records')
-      const sourceLog = openLog(from)
+    .addHelpText('after', '\nIf it is cut off, the same call again goes on where it was. The copy can be used when all of it is there.')
+    .addHelpText(
+      'after',
+      examples(
+        'log copy file:seats.log file:/mnt/seats.log',
+        'log copy file:seats.log kafka://localhost:9092/seats',
+        'log copy kafka://localhost:9092/seats file:seats-{}.log',
+      ),
+    )
+    .action(async (from: string, to: string, flags: CopyFlags) => {
+      const partitions = flags.partitions === undefined ? undefined : readWhole(flags.partitions, '--partitions', 1)
+      const source = await openSource(from)
       try {
-        const targetLog = new SqliteLog(draft)
-        const { copyIsLost = false } = flags
-        let copied: Copied
-        try {
-          copied = await copyLog(sourceLog, targetLog, {
-            to: `file:${resolve(target)}`,
-            copyIsLost,
-            signal: cli.signal,
-            onProgress: (position, head, more) => progress.update(position, head, `${more} ${count(position)} of ${count(head)} records`),
-          })
-        } finally {
-          await targetLog.close()
-        }
-        publish(draft, target)
-        progress.end()
+        const copied = await copyInto(cli, source, to, partitions, flags)
         const { records, found, generation, sealedAt, log } = copied
-        if (cli.json) cli.out.value({ from, to, log, generation, records, found, sealedAt })
+        if (cli.json) cli.out.value({ from, to, log, generation, shards: copied.shards, records, found, sealedAt })
         else {
           const before = found > 0 ? ` (${plural(found, 'record')} of them by a former call)` : ''
-          cli.out.line(`${plural(records, 'record')} in ${to}${before}. ${from} was sealed at position ${sealedAt}: open ${to} from now on`)
+          const where = sealedAt.length === 1 ? `position ${sealedAt[0]}` : `positions ${sealedAt.join(', ')}`
+          const shards = copied.shards === 1 ? '' : ` in ${copied.shards} shards`
+          cli.out.line(`${plural(records, 'record')} in ${to}${shards}${before}. ${from} was sealed at ${where}: open ${to} from now on`)
         }
       } finally {
-        progress.end()
-        await sourceLog.close()
+        await source.close()
       }
     })
 }
 
-/** Nothing may be at a path where a new log shall be, but an empty one. */
-export async function makeRoom(path: string): Promise<void> {
-  if (!existsSync(path)) return
-  const log = new SqliteLog(path)
-  const head = await log.head()
-  await log.close()
-  if (head > 0) throw new CliError('file', `there is a log at ${path} already, with records up to position ${head}`)
-  discard(path)
+async function openSource(from: string): Promise<Logs> {
+  const path = logPath(from)
+  if (path === undefined && !isKafka(from))
+    throw new EngineError(
+      'invalid-option',
+      `${JSON.stringify(from)} cannot be copied: give file:PATH, file:PATH-{} or kafka://HOST:PORT/TOPIC`,
+    )
+  if (path !== undefined && !existsSync(firstPath(path))) throw new EngineError('log-unusable', `there is no log at ${firstPath(path)}`)
+  return openLogs(from)
+}
+
+async function copyInto(
+  cli: Cli,
+  source: Logs,
+  to: string,
+  wanted: number | undefined,
+  { copyIsLost = false }: CopyFlags,
+): Promise<Copied & { readonly shards: number }> {
+  const { log, app } = (await manifestOf(source.shards[0]!, cli.signal)).state
+  if (log === null || app === null)
+    throw new EngineError('log-unusable', `${source.description} holds no manifest: there is nothing to copy`)
+  const target = await openTarget(to, { log, app, place: source.shards[0]!.place, partitions: shardsOf(source, to, wanted) })
+  const progress = cli.progress('moving the log:', 'records')
+  try {
+    const copied = await copyLog(source, target, {
+      copyIsLost,
+      signal: cli.signal,
+      onProgress: (position, head, more) => progress.update(position, head, `${more} ${count(position)} of ${count(head)} records`),
+    })
+    await target.finish()
+    return { ...copied, shards: target.shards.length }
+  } finally {
+    progress.end()
+    await target.close()
+  }
+}
+
+/** How many shards the target shall have; undefined: it says so itself. */
+function shardsOf({ shards, description }: Logs, to: string, wanted: number | undefined): number | undefined {
+  const path = logPath(to)
+  if (path === undefined) return wanted
+  if (!isPattern(path)) {
+    if ((wanted ?? shards.length) === 1) return 1
+    throw new EngineError(
+      'invalid-option',
+      `${wanted ?? shards.length} shards need as many files: write {} for their number, such as ${to}-{}`,
+    )
+  }
+  if (wanted === undefined && shards.length === 1)
+    throw new CliError('usage', `into how many shards? ${description} has one: give --partitions with ${to}`)
+  return wanted ?? shards.length
 }

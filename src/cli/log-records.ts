@@ -5,6 +5,7 @@ import type { Stored } from '../log.ts'
 import { paint, plural, printable, toJson } from './output.ts'
 
 export interface ShownEvent {
+  readonly partition: number
   readonly tenant: string
   readonly version: number
   readonly type: string
@@ -21,12 +22,12 @@ type DataEffect = Extract<Effect, { kind: 'data' }>
 const iso = (time: number) => new Date(time).toISOString()
 
 /** The accepted events of a record. */
-export function* eventsOf({ position }: Stored, { record, verdicts, from }: DataEffect): Generator<ShownEvent> {
+export function* eventsOf(partition: number, { position }: Stored, { record, verdicts, from }: DataEffect): Generator<ShownEvent> {
   let version = from
   for (const [index, { id, command, events }] of record.decisions.entries()) {
     if (verdicts[index] !== 'accepted') continue
     for (const { type, schema, data } of events) {
-      yield { tenant: record.tenant, version: ++version, type, schema, data, at: iso(record.time), id, command, position }
+      yield { partition, tenant: record.tenant, version: ++version, type, schema, data, at: iso(record.time), id, command, position }
     }
   }
 }
@@ -36,12 +37,18 @@ export function eventLine({ version, at, type, data, command, id }: ShownEvent):
 }
 
 /** Everything about a record, as JSON has it. */
-export function recordObject({ position, tenant, value }: Stored, effect: Effect): object {
+export function recordObject(partition: number, { position, tenant, value }: Stored, effect: Effect): object {
   if (effect.kind === 'data') {
     const { record, verdicts, from, entered } = effect
     const { decisions, kind: _, ...head } = record
-    const judged = decisions.map((decision, index) => ({ verdict: verdicts[index], ...decision }))
+    const judged = decisions.map((decision, index) => {
+      const verdict = verdicts[index]
+      if (verdict !== 'accepted') return { verdict, ...decision }
+      const first = entered.versions[index]! - decision.events.length + 1
+      return { verdict, ...decision, events: decision.events.map((event, n) => ({ version: first + n, ...event })) }
+    })
     return {
+      partition,
       position,
       kind: 'data',
       ...head,
@@ -51,10 +58,11 @@ export function recordObject({ position, tenant, value }: Stored, effect: Effect
       decisions: judged,
     }
   }
-  if (effect.kind === 'control') return { position, effect: 'accepted', ...effect.record }
+  if (effect.kind === 'control') return { partition, position, effect: 'accepted', ...effect.record }
   const { record, reason } = effect
-  if (record) return { position, tenant, effect: 'none', reason, ...record }
+  if (record) return { partition, position, tenant, effect: 'none', reason, ...record }
   return {
+    partition,
     position,
     tenant,
     kind: 'foreign',
@@ -64,9 +72,9 @@ export function recordObject({ position, tenant, value }: Stored, effect: Effect
   }
 }
 
-/** A record in one line. */
-export function recordLine({ position, tenant }: Stored, effect: Effect): string {
-  const place = String(position).padStart(6)
+/** A record in one line. @param partition left out where there is but one */
+export function recordLine({ position, tenant }: Stored, effect: Effect, partition?: number): string {
+  const place = `${partition === undefined ? '' : `${partition}:`}${String(position).padStart(6)}`
   if (effect.kind === 'data') {
     const { record, verdicts, from, entered } = effect
     const to = entered.versions.at(-1)!

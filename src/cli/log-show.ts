@@ -1,11 +1,11 @@
 /** `mainstem log show`: one record, decoded, and what it came to. */
 import type { Command } from 'commander'
 import { type Effect, LogFold, stored } from '../log/fold.ts'
-import { openLog } from '../log/open.ts'
 import type { Stored } from '../log.ts'
 import type { Cli } from './context.ts'
 import { CliError } from './failure.ts'
 import { readWhole } from './input.ts'
+import { openToRead, readPartition } from './logs.ts'
 import { controlText, recordObject } from './log-records.ts'
 import { examples, withOptions } from './options.ts'
 import { paint, pairs, printable, toJson } from './output.ts'
@@ -17,13 +17,20 @@ export function addLogShow(log: Command, cli: Cli): void {
     .summary('one record, with its verdicts')
     .description('Shows one record of the log, decoded, with the verdict that each of its decisions got.')
     .argument('<position>', 'its place in the log')
-  withOptions(command, 'app', 'log', 'json')
+  withOptions(command, 'app', 'log', 'partition', 'json')
     .addHelpText('after', examples('log show 42 --log file:seats.log'))
-    .action(async (argument: string, flags: Flags) => {
+    .action(async (argument: string, flags: Flags & { partition?: string }) => {
       const position = readWhole(argument, 'a position', 1)
       const settings = await Settings.read(flags)
-      const source = openLog(await settings.existingLog())
+      const logs = await openToRead(settings)
       try {
+        const partition = readPartition(flags.partition, logs) ?? 0
+        if (flags.partition === undefined && logs.shards.length > 1)
+          throw new CliError(
+            'usage',
+            `which shard? ${logs.description} has ${logs.shards.length}: give --partition, as \`log tail --all\` shows it before the position`,
+          )
+        const source = logs.shards[partition]!
         const { records } = await source.read(position - 1, { upTo: position })
         const [found] = records
         if (!found)
@@ -36,10 +43,10 @@ export function addLogShow(log: Command, cli: Cli): void {
           progress.update(each.position, position)
         }
         progress.end()
-        if (cli.json) cli.out.value(recordObject(found, effect!))
+        if (cli.json) cli.out.value(recordObject(partition, found, effect!))
         else cli.out.line(describe(found, effect!))
       } finally {
-        await source.close()
+        await logs.close()
       }
     })
 }

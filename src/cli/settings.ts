@@ -8,7 +8,9 @@ import { type App, isApp, known } from '../app.ts'
 import { type StrategyName, strategies } from '../consistency.ts'
 import { EngineError } from '../errors.ts'
 import { isTenant } from '../ids.ts'
-import { logPath } from '../log/open.ts'
+import { isKafka, logPath } from '../log/open.ts'
+import { type Fencing, fencings, kafkaSettings } from '../log/kafka/settings.ts'
+import { firstPath, isPattern } from '../log/shards.ts'
 import { CliError } from './failure.ts'
 import { readDuration } from './input.ts'
 import { load, loadApp } from './load.ts'
@@ -20,9 +22,12 @@ export interface Config {
   readonly log?: string
   readonly data?: string
   readonly strategy?: StrategyName
+  readonly fencing?: Fencing
   readonly tenant?: string
   /** Milliseconds, or text such as '10s'. */
   readonly timeout?: number | string
+  /** What is unsafe about the log, and shall be taken as it is: names that `mainstem doctor` gives. */
+  readonly accept?: string | readonly string[]
 }
 
 export interface Flags {
@@ -30,11 +35,13 @@ export interface Flags {
   readonly log?: string
   readonly data?: string
   readonly strategy?: string
+  readonly fencing?: string
   readonly tenant?: string
   readonly timeout?: string
+  readonly accept?: string
 }
 
-const names = ['app', 'log', 'data', 'strategy', 'tenant', 'timeout'] as const
+const names = ['app', 'log', 'data', 'strategy', 'fencing', 'tenant', 'timeout', 'accept'] as const
 const configFiles = ['mainstem.config.ts', 'mainstem.config.mts', 'mainstem.config.js', 'mainstem.config.mjs']
 const DEFAULT_FOLDER = '.mainstem'
 
@@ -87,15 +94,22 @@ export class Settings {
   /** The log, which must exist. */
   async existingLog(): Promise<string> {
     const { setting, path } = await this.#log()
-    if (existsSync(path)) return setting
+    // Whether a cluster has it is found out when it is opened.
+    if (path === undefined || existsSync(path)) return setting
     const hint = this.#find('log') ? '' : '. Name another with --log file:PATH, or begin this one with `mainstem exec`'
     throw new EngineError('log-unusable', `there is no log at ${path}${hint}`)
+  }
+
+  /** The log, of any kind. A file must exist. */
+  async anyLog(): Promise<string> {
+    const setting = this.#text('log')
+    return setting !== undefined && isKafka(setting) ? setting : this.existingLog()
   }
 
   /** The log, whose folder is made if it is the default one. */
   async writableLog(): Promise<string> {
     const { setting, path, source } = await this.#log()
-    if (source === 'default') mkdirSync(dirname(path), { recursive: true })
+    if (source === 'default' && path !== undefined) mkdirSync(dirname(path), { recursive: true })
     return setting
   }
 
@@ -104,13 +118,23 @@ export class Settings {
   }
 
   get data(): string {
-    return this.#text('data') ?? `${DEFAULT_FOLDER}/data`
+    const data = this.#text('data')
+    if (data !== undefined) return data
+    // Each topic has its own: a data directory belongs to one log.
+    const log = this.#text('log')
+    return log !== undefined && isKafka(log) ? `${DEFAULT_FOLDER}/kafka/${kafkaSettings(log).topic}` : `${DEFAULT_FOLDER}/data`
   }
 
   get strategy(): StrategyName | undefined {
     const strategy = this.#text('strategy')
     if (strategy === undefined || strategies.includes(strategy as StrategyName)) return strategy as StrategyName | undefined
     throw new EngineError('invalid-option', `there is no strategy ${JSON.stringify(strategy)}. ${known(strategy, strategies)}`)
+  }
+
+  get fencing(): Fencing | undefined {
+    const fencing = this.#text('fencing')
+    if (fencing === undefined || fencings.includes(fencing as Fencing)) return fencing as Fencing | undefined
+    throw new EngineError('invalid-option', `there is no fencing ${JSON.stringify(fencing)}. ${known(fencing, fencings)}`)
   }
 
   get tenant(): string {
@@ -128,10 +152,22 @@ export class Settings {
     return found ? readDuration(found.value as string | number, this.#called('timeout', found.source)) : 10_000
   }
 
-  async #log(): Promise<{ readonly setting: string; readonly path: string; readonly source: Source }> {
+  /** Names of checks. */
+  get accept(): readonly string[] {
+    const found = this.#find('accept')
+    if (!found) return []
+    const { value, source } = found
+    const names = typeof value === 'string' ? value.split(',').map(name => name.trim()) : value
+    if (Array.isArray(names) && names.every(name => typeof name === 'string')) return names.filter(name => name !== '')
+    throw new EngineError('invalid-option', `${this.#called('accept', source)} is a list of names, such as 'retention,compaction'`)
+  }
+
+  /** `path`: the file that says whether there is one; undefined for a log on Kafka. */
+  async #log(): Promise<{ readonly setting: string; readonly path: string | undefined; readonly source: Source }> {
     const found = this.#find('log')
     const setting = this.#text('log') ?? `file:${DEFAULT_FOLDER}/${(await this.#appForLog()).name}.log`
-    return { setting, path: filePath(setting), source: found?.source ?? 'default' }
+    const path = isKafka(setting) ? undefined : firstPath(pathOf(setting))
+    return { setting, path, source: found?.source ?? 'default' }
   }
 
   async #appForLog(): Promise<App> {
@@ -139,7 +175,7 @@ export class Settings {
     if (app) return app
     throw new CliError(
       'usage',
-      'which log? Give it with --log file:PATH, set MAINSTEM_LOG, or name the app with --app seats.ts, whose default log is then meant',
+      'which log? Give it with --log file:PATH or --log kafka://HOST:PORT/TOPIC, set MAINSTEM_LOG, or name the app with --app seats.ts, whose default log is then meant',
     )
   }
 
@@ -152,7 +188,7 @@ export class Settings {
     return configured === undefined ? undefined : { value: configured, source: 'config' }
   }
 
-  #text(name: 'log' | 'data' | 'strategy' | 'tenant'): string | undefined {
+  #text(name: 'log' | 'data' | 'strategy' | 'fencing' | 'tenant'): string | undefined {
     const found = this.#find(name)
     if (!found) return undefined
     if (typeof found.value === 'string' && found.value !== '') return found.value
@@ -164,10 +200,23 @@ export class Settings {
   }
 }
 
-/** The path in a log's setting. @throws EngineError invalid-option for logs that are gone with their process */
-export function filePath(setting: string): string {
+/** The path in a log's setting. @throws EngineError invalid-option for logs that are no files */
+function pathOf(setting: string): string {
   const path = logPath(setting)
   if (path !== undefined) return path
   const why = setting.startsWith('memory:') ? 'a log in memory is gone with its process' : `${JSON.stringify(setting)} is no log`
-  throw new EngineError('invalid-option', `${why}. The command line needs one in a file: file:PATH`)
+  throw new EngineError('invalid-option', `${why}. The command line needs one that stays: file:PATH or kafka://HOST:PORT/TOPIC`)
+}
+
+/** The only file of a log. @param what cannot be done with others @throws EngineError invalid-option */
+export function filePath(setting: string, what: string): string {
+  if (!isKafka(setting)) {
+    const path = pathOf(setting)
+    if (!isPattern(path)) return path
+  }
+  const kept = isKafka(setting) ? 'a log on Kafka is kept by the replicas of its topic' : `${setting} is several files`
+  throw new EngineError(
+    'invalid-option',
+    `${what} is for a log in one file; ${kept}. \`mainstem log export\` writes it into a file while it lives; \`mainstem log copy\` moves it elsewhere`,
+  )
 }

@@ -29,19 +29,23 @@ export function addStatus(program: Command, cli: Cli): void {
 function describe(running: boolean, status: Status): string {
   const { app, revision, log, logId, generation, data, strategy, incarnation, role, term, position, sealed, failure } = status
   const members = running ? status.members : status.members.filter(({ id }) => id !== incarnation)
+  const { shards } = status
+  const as = shards ? `leader of ${shards.filter(shard => shard.role === 'leader').length} of ${shards.length} shards` : role
   const parts = [
     pairs([
       ['app', `${app}, revision ${revision.slice(0, 12)}`],
       ['log', `${log} (${logId}, generation ${generation})${sealed ? paint.yellow(' sealed: it goes on in its copy') : ''}`],
       ['data', data ?? undefined],
-      ['replica', running ? `running as ${role} (${strategy}), ${incarnation}` : 'not running; this is what stands in its databases now'],
+      ['replica', running ? `running as ${as} (${strategy}), ${incarnation}` : 'not running; this is what stands in its databases now'],
       [
         'leader',
-        term.owner === null
-          ? term.number === 0
-            ? undefined
-            : `none since term ${term.number}`
-          : `${term.owner} in term ${term.number}, at ${term.address}`,
+        shards
+          ? undefined
+          : term.owner === null
+            ? term.number === 0
+              ? undefined
+              : `none since term ${term.number}`
+            : `${term.owner} in term ${term.number}, at ${term.address}`,
       ],
       ['position', `${position}`],
       [
@@ -53,6 +57,19 @@ function describe(running: boolean, status: Status): string {
       ['failure', failure === null ? undefined : paint.red(failure)],
     ]),
   ]
+  if (shards) {
+    parts.push(
+      table(
+        shards.map(({ partition, position, term, failure }) => ({
+          shard: partition,
+          position,
+          term: term.number,
+          leader: term.owner === incarnation ? 'this replica' : (term.address ?? 'none'),
+          ...(failure === null ? {} : { failure }),
+        })),
+      ),
+    )
+  }
   const tenants = Object.entries(status.tenants).map(([tenant, { version, status, error }]) => ({
     tenant,
     version,

@@ -3,12 +3,13 @@ import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
 import { revision } from '../app.ts'
 import { EngineError } from '../errors.ts'
-import { openLog } from '../log/open.ts'
+import { homeOf } from '../log/open.ts'
 import { folderOf, tenantsIn } from '../replica/data.ts'
 import { type Verified, verifyTenant } from '../replica/verify.ts'
 import type { Cli } from './context.ts'
 import { DIVERGED } from './failure.ts'
 import { astrayText } from './log-records.ts'
+import { openToRead } from './logs.ts'
 import { examples, withOptions } from './options.ts'
 import { paint, plural, toJson } from './output.ts'
 import { type Flags, Settings } from './settings.ts'
@@ -27,7 +28,7 @@ export function addVerify(program: Command, cli: Cli): void {
     .action(async (flags: Flags & { all?: boolean }) => {
       const settings = await Settings.read(flags)
       const app = await settings.app()
-      const setting = await settings.existingLog()
+      await settings.existingLog()
       const folder = folderOf(settings.data, app.name, revision(app))
       const tenants = flags.all ? tenantsIn(folder) : [settings.tenant]
       if (tenants.length === 0 || (!flags.all && !existsSync(`${folder}/${tenants[0]}.db`))) {
@@ -36,11 +37,11 @@ export function addVerify(program: Command, cli: Cli): void {
           `${settings.data} holds no database of ${flags.all ? '' : `tenant ${tenants[0]} of `}the app ${app.name} at this revision (${revision(app).slice(0, 12)})`,
         )
       }
-      const log = openLog(setting)
+      const logs = await openToRead(settings)
       try {
         for (const tenant of tenants) {
           const progress = cli.progress(`replaying ${tenant}:`, 'records')
-          const verified = await verifyTenant(app, log, tenant, `${folder}/${tenant}.db`, ({ position, head }) => {
+          const verified = await verifyTenant(app, homeOf(logs, tenant), tenant, `${folder}/${tenant}.db`, ({ position, head }) => {
             cli.signal.throwIfAborted()
             progress.update(position, head)
           }).finally(() => progress.end())
@@ -49,7 +50,7 @@ export function addVerify(program: Command, cli: Cli): void {
           cli.out.line(cli.json ? toJson({ ok: verified.problem === undefined, ...verified }) : describe(verified))
         }
       } finally {
-        await log.close()
+        await logs.close()
       }
     })
 }

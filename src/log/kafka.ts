@@ -4,12 +4,13 @@
  */
 import { EngineError } from '../errors.ts'
 import type { Log, Logs } from '../log.ts'
-import type { Roster } from '../roster.ts'
+import { MAX_RECORD_BYTES } from '../record.ts'
+import { MemoryRoster, type Roster } from '../roster.ts'
 import { KafkaClient } from './kafka/client.ts'
+import { checkAccepted, checkCluster } from './kafka/guard.ts'
 import { PartitionLog } from './kafka/partition.ts'
-import { type Fencing, fencings } from './kafka/producer.ts'
-import { KafkaRoster } from './kafka/roster.ts'
-import { kafkaSettings } from './kafka/settings.ts'
+import { type Copying, KafkaRoster } from './kafka/roster.ts'
+import { type Fencing, fencings, kafkaSettings } from './kafka/settings.ts'
 import { Topic } from './kafka/topic.ts'
 
 export interface KafkaOptions {
@@ -19,6 +20,15 @@ export interface KafkaOptions {
   readonly app?: string
   /** The most that a batch may take, bytes; a single record may be larger. */
   readonly maxBatchBytes?: number
+  /** The largest record that will be written, bytes: the topic must take it. */
+  readonly maxRecordBytes?: number
+  /** What is unsafe about the cluster, and shall be taken as it is: by the names that `mainstem doctor` gives. */
+  readonly accept?: readonly string[]
+  /**
+   * `replica` (default): the log must be whole. `copy`: it may be one that another log is being copied into. `reader`: whatever it is, it is
+   * only looked at, and nobody is told of it.
+   */
+  readonly as?: 'replica' | 'copy' | 'reader'
 }
 
 /** Below the default of max.message.bytes, 1,048,588, with what batch and request add. */
@@ -29,36 +39,79 @@ export class KafkaLogs implements Logs {
   readonly spans = 'network' as const
   readonly shards: readonly Log[]
   readonly roster: Roster
+  readonly notices: readonly string[]
+  readonly #roster: KafkaRoster | undefined
   readonly #client: KafkaClient
 
-  private constructor(description: string, client: KafkaClient, shards: readonly Log[], roster: Roster) {
+  private constructor(
+    description: string,
+    client: KafkaClient,
+    shards: readonly Log[],
+    roster: KafkaRoster | undefined,
+    notices: readonly string[],
+  ) {
     this.description = description
     this.#client = client
     this.shards = shards
-    this.roster = roster
+    this.roster = roster ?? new MemoryRoster(description)
+    this.#roster = roster
+    this.notices = notices
   }
 
   /**
    * @param url 'kafka://host:9092/topic'
-   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unusable when there is no such topic
+   * @throws EngineError invalid-option, log-unreachable, log-denied, log-unsafe, log-unusable when there is no such topic, or a copy into it is
+   *   under way
    */
-  static async open(url: string, { fencing = 'epoch', app, maxBatchBytes = MAX_BATCH_BYTES }: KafkaOptions = {}): Promise<KafkaLogs> {
+  static async open(
+    url: string,
+    {
+      fencing = 'epoch',
+      app,
+      maxBatchBytes = MAX_BATCH_BYTES,
+      maxRecordBytes = MAX_RECORD_BYTES,
+      accept = [],
+      as = 'replica',
+    }: KafkaOptions = {},
+  ): Promise<KafkaLogs> {
     if (!fencings.includes(fencing))
       throw new EngineError('invalid-option', `fencing is one of ${fencings.join(', ')}, not ${JSON.stringify(fencing)}`)
+    checkAccepted(accept)
     const { settings, topic: name } = kafkaSettings(url)
     const client = new KafkaClient(settings)
+    let roster: KafkaRoster | undefined
     try {
       const topic = await Topic.open(client, name)
-      const roster = await KafkaRoster.open(topic)
+      // A roster that is missing is made below. Who only looks on is not kept from seeing what is wrong.
+      const accepted = [...accept, 'roster-missing']
+      const notices =
+        as === 'reader' ? [] : await checkCluster(topic, { accept: accepted, maxRecordBytes, transactional: fencing !== 'term' })
+      if (as !== 'reader') roster = await KafkaRoster.open(topic)
+      if (roster?.copying && as === 'replica')
+        throw new EngineError(
+          'log-unusable',
+          `${url} is not whole yet: a copy into it is under way. Run the same \`mainstem log copy\` again if it was cut off`,
+        )
       const shards = Array.from({ length: topic.partitions }, (_, partition) => {
         const description = topic.partitions === 1 ? url : `${url}, partition ${partition}`
         return new PartitionLog(topic, partition, { description, fencing, app, maxBatchBytes, random: Math.random })
       })
-      return new KafkaLogs(url, client, shards, roster)
+      return new KafkaLogs(url, client, shards, roster, notices)
     } catch (error) {
+      await roster?.close()
       client.close()
       throw error
     }
+  }
+
+  /** The copy into this log that is under way, as of when it was opened. */
+  get copying(): Copying | undefined {
+    return this.#roster?.copying
+  }
+
+  /** Says that a copy into this log is under way, or that it is done. @throws EngineError log-unreachable, log-denied */
+  async mark(copying: Copying | null): Promise<void> {
+    await this.#roster?.mark(copying)
   }
 
   async close(): Promise<void> {

@@ -141,7 +141,8 @@ export class Checks {
     const { position, version, generation } = store.standing
     // Only a copy or a restore raises the generation; anything else that is missing here was lost.
     if (generation < state().generation) {
-      const { version: now } = await digestAt(log, tenant, await log.head())
+      // Where that would take a scan, it is not looked for.
+      const now = log.selective ? (await digestAt(log, tenant, await log.head())).version : version
       const lost = now < version ? `; versions ${now + 1} to ${version} are lost` : ''
       notice(`tenant ${tenant} stood at version ${version} on another generation of the log, and is built anew${lost}`)
       feed({ type: 'misplaced', tenant, error: 'rebuild' })

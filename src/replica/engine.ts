@@ -3,7 +3,6 @@
  * that wants done is done. What shards share (the data directory, heartbeats, sockets) stands around it (`replica.ts`).
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { ShardState } from '../accept.ts'
 import { type App, definitionOf } from '../app.ts'
 import type { Strategy } from '../consistency.ts'
 import { openLazily } from '../database/lazy.ts'
@@ -20,6 +19,7 @@ import { outcome, versionOf } from './answers.ts'
 import { Checks } from './checks.ts'
 import type { DataDirectory } from './data.ts'
 import { LinkError } from './link.ts'
+import type { Founded } from './manifest.ts'
 import type { Neighbours } from './neighbours.ts'
 import type { Advance, Progress } from './progress.ts'
 import { shardAt } from './replay.ts'
@@ -114,9 +114,10 @@ export class Engine {
   }
 
   /** Finds out where the last run stopped. What it gives back makes the shard, which goes on from there. */
-  async prepare(manifest: ShardState, signal: AbortSignal): Promise<(address: string) => void> {
-    this.#head = await this.log.head()
-    const saved = await this.#savedProgress(manifest.generation, signal)
+  async prepare(manifest: Founded, signal: AbortSignal): Promise<(address: string) => void> {
+    // The end that it tells of may be an old one.
+    this.#head = Math.max(manifest.position, await this.log.head())
+    const saved = await this.#savedProgress(manifest.state.generation, signal)
     const { app, strategy, me, release, data, maxRecordBytes, maxOpen } = this.#around
     return address => {
       this.#shard = new Shard({

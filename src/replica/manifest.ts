@@ -3,13 +3,20 @@
  * several shards must have theirs before, for whoever writes them must know how many there are for good.
  */
 import { randomUUID } from 'node:crypto'
-import { control, emptyShard, type ShardState } from '../accept.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { ShardState } from '../accept.ts'
 import { EngineError } from '../errors.ts'
-import type { Log, Logs } from '../log.ts'
-import { decode, encodeControl } from '../record.ts'
+import { manifestValue, readManifest } from '../log/manifest.ts'
+import type { Log, Logs, Position } from '../log.ts'
 
-/** How far versions may lie back, unless the manifest says otherwise. */
-const WINDOW = 10_000
+/** For so long a log that lags may hide that it has a manifest, ms. */
+const PATIENCE = 2_000
+
+/** A shard behind its manifest, and where that stands. */
+export interface Founded {
+  readonly state: ShardState
+  readonly position: Position
+}
 
 /**
  * Every shard as its manifest has it.
@@ -21,9 +28,10 @@ export async function ensureManifests(
   app: string,
   former: { readonly log: string; readonly path: string } | undefined,
   signal: AbortSignal,
-): Promise<ShardState[]> {
+): Promise<Founded[]> {
   const { shards, description } = logs
-  const check = (state: ShardState) => {
+  const check = (founded: Founded) => {
+    const { state } = founded
     // The databases may be all that is left of a log that was lost: they are not given up for another one.
     if (former !== undefined && state.log !== former.log) {
       const now = state.log === null ? 'which is empty' : `which is log ${state.log}`
@@ -33,27 +41,28 @@ export async function ensureManifests(
         { details: { former: former.log, log: state.log } },
       )
     }
-    if (state.log === null || state.app === app) return state
+    if (state.log === null || state.app === app) return founded
     throw new EngineError(
       'log-other-app',
       `${description} is the log of the app ${state.app}, not of ${app}. Give another log, or run that app`,
     )
   }
-  if (shards.length === 1) return [fitting(logs, 0, check(await firstManifest(shards[0]!, app, check, signal)))]
-  const states = await Promise.all(shards.map(async shard => check(await manifestOf(shard, signal))))
-  for (const [partition, state] of states.entries()) {
-    fitting(logs, partition, state)
-    const [first] = states
+  if (shards.length === 1 && former === undefined) return [fitting(logs, 0, await firstManifest(shards[0]!, app, check, signal))]
+  const all = await Promise.all(shards.map(async shard => check(await expectedManifest(shard, signal))))
+  const first = all[0]?.state
+  for (const [partition, founded] of all.entries()) {
+    const { state } = fitting(logs, partition, founded)
     if (state.log === first!.log && state.generation === first!.generation) continue
     throw new EngineError(
       'log-unusable',
       `the shards of ${description} do not belong together: shard 0 is of log ${first!.log}, generation ${first!.generation}, shard ${partition} of log ${state.log}, generation ${state.generation}`,
     )
   }
-  return states
+  return all
 }
 
-function fitting({ shards, description }: Logs, partition: number, state: ShardState): ShardState {
+function fitting({ shards, description }: Logs, partition: number, founded: Founded): Founded {
+  const { state } = founded
   const refuse = (why: string) => new EngineError('log-unusable', `${description}: ${why}`)
   if (state.log === null) throw refuse(`shard ${partition} of ${shards.length} has no manifest. Run \`mainstem kafka create-log\` first`)
   if (state.partitions !== shards.length)
@@ -61,36 +70,30 @@ function fitting({ shards, description }: Logs, partition: number, state: ShardS
       `the log was made with ${state.partitions} shards, but there are ${shards.length}. Growing the number of partitions moves keys: tenants would no longer live where their events are. Copy the log into one that is made with as many shards as it shall have`,
     )
   if (state.partition !== partition) throw refuse(`partition ${partition} holds the manifest of shard ${state.partition}`)
-  return state
+  return founded
+}
+
+/** Of a log that should have one. Where it is no evidence that none is to be seen, it is looked for a little longer. */
+async function expectedManifest(log: Log, signal: AbortSignal): Promise<Founded> {
+  const until = performance.now() + (log.freshHead ? 0 : PATIENCE)
+  for (;;) {
+    const founded = await manifestOf(log, signal)
+    if (founded.state.log !== null || performance.now() >= until) return founded
+    await pause(50)
+  }
 }
 
 /** The shard behind its manifest; still empty if it has none. @param known a position that the log certainly has */
-export async function manifestOf(log: Log, signal: AbortSignal, known = 0): Promise<ShardState> {
-  const head = Math.max(known, await log.head())
-  let shard = emptyShard
-  for (let after = 0; shard.log === null; ) {
-    const lags = log.tails || !log.freshHead
-    const wait = lags && after < head ? { wait: true, signal } : {}
-    const { records, reached } = await log.read(after, { tenant: null, ...wait })
-    signal.throwIfAborted()
-    for (const { value, tenant } of records) {
-      if (tenant !== null || shard.log !== null) continue
-      const record = decode(value)
-      if (record.kind === 'foreign' || record.kind === 'data') continue
-      const next = control(shard, record)
-      if (typeof next !== 'string') shard = next
-    }
-    if (reached === after) break
-    after = reached
-  }
-  return shard
+export async function manifestOf(log: Log, signal: AbortSignal, known = 0): Promise<Founded> {
+  const { state, reached } = await readManifest(log, { known: Math.max(known, await log.head()), signal })
+  return { state, position: state.log === null ? 0 : reached }
 }
 
 /** Reads the manifest of a log with one shard, or writes it. */
-async function firstManifest(log: Log, app: string, check: (state: ShardState) => ShardState, signal: AbortSignal): Promise<ShardState> {
+async function firstManifest(log: Log, app: string, check: (founded: Founded) => Founded, signal: AbortSignal): Promise<Founded> {
   for (let known = 0; ; ) {
-    const state = check(await manifestOf(log, signal, known))
-    if (state.log !== null) return state
+    const founded = check(await manifestOf(log, signal, known))
+    if (founded.state.log !== null) return founded
     const value = manifestValue({ log: randomUUID(), app, partitions: 1, partition: 0 })
     // Of two that are written the first counts; the condition spares the second where it costs nothing.
     const after = log.conditional && log.freshHead ? { after: await log.head() } : {}
@@ -106,13 +109,3 @@ async function firstManifest(log: Log, app: string, check: (state: ShardState) =
 }
 
 const isDenied = (cause: unknown): boolean => cause instanceof EngineError && cause.code === 'log-denied'
-
-/** A manifest as a new log gets it. */
-export function manifestValue(of: {
-  readonly log: string
-  readonly app: string
-  readonly partitions: number
-  readonly partition: number
-}): string {
-  return encodeControl({ kind: 'manifest', time: Date.now(), rules: 1, window: WINDOW, generation: 1, ...of })
-}

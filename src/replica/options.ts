@@ -54,7 +54,7 @@ export function checkOptions({ log, data, strategy, timeout, maxRecordBytes }: R
     refuse('maxRecordBytes is from 4,096 to 67,108,864')
   const isLog = typeof log === 'object' && log !== null && ('shards' in log || typeof log.append === 'function')
   if (typeof log !== 'string' && !isLog) refuse("log is 'file:PATH' or 'memory:'")
-  if (data === undefined && typeof log === 'string' && logPath(log) !== undefined)
+  if (data === undefined && typeof log === 'string' && (logPath(log) !== undefined || log.startsWith('kafka:')))
     refuse('data is missing: a directory for the databases of this replica')
 }
 

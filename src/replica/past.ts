@@ -4,12 +4,12 @@ import { openStore } from '../database/sqlite.ts'
 import type { Store } from '../database.ts'
 import { ask } from '../decide.ts'
 import { EngineError } from '../errors.ts'
-import type { Log } from '../log.ts'
+import type { Log, Position } from '../log.ts'
 import type { Past } from '../replica.ts'
 import { discardDatabase } from './data.ts'
 import { type ReplayProgress, replay, type Until } from './replay.ts'
 
-/** The caller closes it. */
+/** The caller closes it. @param known a position that the log certainly has */
 export async function openPast(
   app: App,
   log: Log,
@@ -17,6 +17,7 @@ export async function openPast(
   until: Until,
   path: string,
   onProgress?: (progress: ReplayProgress) => void,
+  known?: Position,
 ): Promise<Past> {
   const store = openStore(definitionOf(app).database, path, { mode: 'write' })
   const close = async () => {
@@ -24,7 +25,7 @@ export async function openPast(
     if (path !== ':memory:') discardDatabase(path)
   }
   try {
-    const { version, time, digest } = await replay(app, log, tenant, store, until, onProgress)
+    const { version, time, digest } = await replay(app, log, tenant, store, until, onProgress, known === undefined ? {} : { known })
     return {
       version,
       digest,

@@ -6,7 +6,7 @@ import { accept, control, emptyShard, enter, genesis, isHome, type ShardState, t
 import type { App } from '../app.ts'
 import type { Standing, Store } from '../database.ts'
 import { EngineError } from '../errors.ts'
-import type { Log, Position, Stored } from '../log.ts'
+import type { Chunk, Log, Position, Stored } from '../log.ts'
 import { Tenant } from '../projection.ts'
 import { type DataRecord, decode } from '../record.ts'
 
@@ -19,6 +19,23 @@ export interface ReplayProgress {
   readonly events: number
 }
 
+/** How long a log may take to show what it is known to have, ms. */
+const PATIENCE = 10_000
+
+/**
+ * The next records behind `after`; nothing more when all up to `upTo` was read. What stands there is known to be there, unless `upTo` has no
+ * bounds: a log that does not show it yet is waited for, as what is left out would be taken for another history.
+ */
+async function readUpTo(log: Log, after: Position, upTo: Position, tenant: string | null): Promise<Chunk> {
+  const chunk = await log.read(after, { tenant, upTo })
+  const lags = log.tails || !log.freshHead
+  if (!lags || chunk.reached > after || after >= upTo || upTo === Number.MAX_SAFE_INTEGER) return chunk
+  const { records, reached } = await log.read(after, { tenant, wait: true, signal: AbortSignal.timeout(PATIENCE) })
+  if (reached === after)
+    throw new EngineError('log-behind', `${log.description} does not show what stands behind position ${after}, up to ${upTo}`)
+  return { records: records.filter(({ position }) => position <= upTo), reached: Math.min(reached, upTo) }
+}
+
 /** The data records of a tenant, each with the shard's state at its place; the shard's own records are followed on the way. */
 async function* records(
   log: Log,
@@ -27,7 +44,7 @@ async function* records(
 ): AsyncGenerator<{ readonly shard: ShardState; readonly stored: Stored; readonly record: DataRecord }> {
   let shard = emptyShard
   for (let after = 0; ; ) {
-    const chunk = await log.read(after, { tenant, upTo })
+    const chunk = await readUpTo(log, after, upTo, tenant)
     for (const stored of chunk.records) {
       const record = decode(stored.value)
       if (record.kind === 'foreign') continue
@@ -49,7 +66,7 @@ async function* records(
 export async function shardAt(log: Log, upTo: Position): Promise<ShardState> {
   let shard = emptyShard
   for (let after = 0; ; ) {
-    const chunk = await log.read(after, { tenant: null, upTo })
+    const chunk = await readUpTo(log, after, upTo, null)
     for (const { value } of chunk.records) {
       const record = decode(value)
       if (record.kind === 'foreign' || record.kind === 'data') continue
@@ -59,6 +76,13 @@ export async function shardAt(log: Log, upTo: Position): Promise<ShardState> {
     if (chunk.reached === after) return shard
     after = chunk.reached
   }
+}
+
+export interface ReplayExtras {
+  /** A position that the log certainly has, whatever it says of its end. */
+  readonly known?: Position
+  /** What each record came to. */
+  readonly folded?: (position: Position, verdicts: readonly Verdict[]) => void
 }
 
 /**
@@ -72,9 +96,9 @@ export async function replay(
   store: Store,
   until: Until,
   progress: (progress: ReplayProgress) => void = () => {},
-  folded: (position: Position, verdicts: readonly Verdict[]) => void = () => {},
+  { known = 0, folded }: ReplayExtras = {},
 ): Promise<Standing> {
-  const head = 'position' in until ? until.position : await log.head()
+  const head = 'position' in until ? until.position : Math.max(known, await log.head())
   let tenant: Tenant | undefined
   let count = 0
   for await (const { shard, stored, record } of records(log, name, head)) {
@@ -88,7 +112,8 @@ export async function replay(
       tenant.foldUpTo(shard, stored.position, record, until.version, log.place)
       break
     }
-    folded(stored.position, tenant.fold(shard, stored.position, stored.value, record, log.place).verdicts)
+    const { verdicts } = tenant.fold(shard, stored.position, stored.value, record, log.place)
+    folded?.(stored.position, verdicts)
     if (++count % 512 === 0) {
       tenant.commit()
       progress({ position: stored.position, head, events: tenant.state.version })

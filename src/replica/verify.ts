@@ -66,7 +66,7 @@ export async function verifyTenant(
     const look = (position: number, verdicts: readonly Verdict[]) => {
       lost = astray(lost, position, verdicts)
     }
-    const told = await replay(app, log, tenant, store, { position }, progress, look).finally(() => store.close())
+    const told = await replay(app, log, tenant, store, { position }, progress, { folded: look }).finally(() => store.close())
     const found: Verified = { ...result, ...(lost ? { astray: lost } : {}) }
     const compared = compare(living, replayed)
     const { forgetBefore } = await shardAt(log, position)

@@ -196,7 +196,10 @@ describe('log copy', () => {
     await makeHistory(join(cwd, 'a.log'), 10)
     await makeHistory(join(cwd, 'b.log'), 3)
     const there = await mainstem(['log', 'copy', 'file:a.log', 'file:b.log'], { cwd })
-    expect(there).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error file: there is a log at b\.log already/) as string })
+    expect(there).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^error log-unusable: there is a log at file:b\.log already/) as string,
+    })
     expect(await summaryOf(`file:${join(cwd, 'a.log')}`)).toMatchObject({ sealed: false })
     await makeHistory(join(cwd, 'c.log.copying'), 3, 'bank')
     const half = await mainstem(['log', 'copy', 'file:a.log', 'file:c.log'], { cwd })

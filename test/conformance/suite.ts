@@ -207,7 +207,7 @@ function suite({ log, ...how }: WayOnLog): void {
     await again.close()
     rmSync(data, { recursive: true })
     const anew = await stage.open(shop, { ...how, data })
-    expect((await anew.query('entries')).slice(0, 20)).toEqual(entries)
+    expect((await anew.query('entries', undefined, { read: 'linearizable' })).slice(0, 20)).toEqual(entries)
     expect(await anew.digest()).toEqual(await again.digest().catch(() => watcher.digest()))
   })
 

@@ -11,6 +11,7 @@ import { app, revision, sqlite } from '../../src/index.ts'
 import { MemoryFile, MemoryLog, type MemoryOptions } from '../../src/log/memory.ts'
 import { oneShard } from '../../src/log/open.ts'
 import type { Chunk, Position, ReadOptions } from '../../src/log.ts'
+import { decode, encodeControl } from '../../src/record.ts'
 import { folderOf } from '../../src/replica/data.ts'
 import { openReplica, type Replica } from '../../src/replica.ts'
 import { failure } from '../support/failures.ts'
@@ -230,6 +231,24 @@ test('what was stored of another log counts for nothing', async () => {
   const { replica, log } = await moved.open({}, scene.data)
   expect(await Promise.all([...tenants, 'dan'].map(tenant => total(replica, tenant)))).toEqual([300, 300, 300, 0])
   expect(log.scans).toBe(2)
+})
+
+test('databases on another generation of the log are built anew by the run itself', async () => {
+  const scene = await filled()
+  const copy = new MemoryFile()
+  copy.write({ value: 'something else', tenant: null, time: 0 })
+  for (const { value, tenant } of scene.file.entries) {
+    const record = decode(value)
+    copy.write({ value: record.kind === 'manifest' ? encodeControl({ ...record, generation: 2 }) : value, tenant, time: 0 })
+  }
+  const { replica, log } = await new Scene(copy).open({}, scene.data)
+  expect(await Promise.all(tenants.map(tenant => total(replica, tenant)))).toEqual([300, 300, 300])
+  expect(await replica.execute('pay', { account: 'till', cents: 1 }, { tenant: 'bob', id: 'bob-7' })).toMatchObject({ duplicate: true })
+  expect(await replica.execute('pay', { account: 'till', cents: 1 }, { tenant: 'bob' })).toMatchObject({ version: 301 })
+  expect(log.scans).toBe(2)
+  const { replica: fresh } = await new Scene(copy).open()
+  await total(fresh, 'bob')
+  for (const tenant of tenants) expect(await fresh.digest(tenant)).toEqual(await replica.digest(tenant))
 })
 
 test('a log that shows its end later than it tells of it is waited for', async () => {

@@ -247,7 +247,7 @@ describe('leadership is spread', () => {
         await new Promise(resolve => setTimeout(resolve, 5))
       }
     })
-    await expect.poll(async () => (await shares(replicas)).sort(), { timeout: 15_000, interval: 200 }).toEqual([2, 3, 3])
+    await expect.poll(async () => (await shares(replicas)).sort((a, b) => a - b), { timeout: 15_000, interval: 200 }).toEqual([2, 3, 3])
     // It stays so.
     const terms = (await replicas[0]!.status()).shards!.map(({ term }) => term.number)
     await new Promise(resolve => setTimeout(resolve, 1_500))

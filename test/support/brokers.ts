@@ -80,8 +80,7 @@ async function prepare(installation: Installation): Promise<void> {
       try {
         const cluster = await Cluster.start(installation, { jvm: [`-XX:ArchiveClassesAtExit=${join(scratch, 'classes.jsa')}`] })
         copyFileSync(join(cluster.broker(1).data, CHECKPOINT), join(scratch, CHECKPOINT))
-        await cluster.broker(1).shutdown()
-        await cluster.close()
+        await cluster.shutdown()
         renameSync(scratch, prepared)
       } finally {
         rmSync(scratch, { recursive: true, force: true })
@@ -183,7 +182,13 @@ export class Cluster implements AsyncDisposable {
     return stdout
   }
 
-  /** All its processes are gone when it resolves. */
+  /** Ends the brokers in order, and then the cluster. */
+  async shutdown(): Promise<void> {
+    await Promise.all(this.brokers.map(broker => broker.shutdown()))
+    await this.close()
+  }
+
+  /** All its processes are gone when it resolves: killed, for nobody needs their data. */
   close(): Promise<void> {
     return (this.#closed ??= this.#supervisor.end())
   }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { App } from '../../src/app.ts'
 import { MemoryFile, MemoryLogs, type MemoryOptions } from '../../src/log/memory.ts'
-import { manifestValue } from '../../src/replica/manifest.ts'
+import { manifestValue } from '../../src/log/manifest.ts'
 import { openReplica, type Replica, type ReplicaOptions } from '../../src/replica.ts'
 import { makeLog, newUrl } from './kafka.ts'
 
@@ -40,11 +40,13 @@ export class Stage {
   #ready: (() => Promise<void>) | undefined
   #count = 0
 
-  /** @param kind `shards`: three, in memory; `scanned`: the same as a log that promises no more than Kafka does; `kafka-shards`: three, there. */
+  /** @param kind `shards`: three, in memory; `scanned`: the same as a log that promises no more than Kafka does, and lags; `kafka-shards`: three, there. */
   constructor(kind: LogKind) {
     if (kind === 'shards' || kind === 'scanned') {
       const files = shardFiles('shop', 3)
-      this.#shards = () => new MemoryLogs('test', files, kind === 'scanned' ? asKafka : {})
+      const random = seeded(1)
+      const lag = () => Math.floor(random() * 4)
+      this.#shards = () => new MemoryLogs('test', files, kind === 'scanned' ? { ...asKafka, lag } : {})
     }
     if (kind === 'kafka' || kind === 'kafka-shards') {
       this.log = newUrl()

@@ -1,6 +1,6 @@
 /** The ways in which replicas can share a log: the strategies, and on Kafka the fences of the leader. */
 import type { StrategyName } from '../../src/consistency.ts'
-import type { Fencing } from '../../src/log/kafka/producer.ts'
+import type { Fencing } from '../../src/log/kafka/settings.ts'
 
 export interface Way {
   readonly strategy: StrategyName

@@ -222,6 +222,25 @@ describe('a candidate', () => {
     }
   })
 
+  test('that is closing claims a vacant shard for those who wait already, and lets go', () => {
+    bench.term(2, null)
+    bench.appends = []
+    bench.pay('one')
+    bench.feed({ type: 'stop' })
+    bench.pass(2_100, ['a'])
+    expect(bench.waiting).toEqual(['term of a'])
+    bench.settle()
+    bench.pass(50, ['a'])
+    expect(bench.waiting).toEqual(['data'])
+    bench.settle()
+    expect(bench.replies).toMatchObject([{ id: 'one', kind: 'decided' }])
+    bench.pass(50, ['a'])
+    expect(bench.waiting).toEqual(['term of null'])
+    bench.settle()
+    bench.pass(500, ['a'])
+    expect(bench.waiting).toEqual([])
+  })
+
   test('does not wait for one who is gone', () => {
     bench.term(2, 'c')
     bench.pass(3_000, ['a'], 'b')

@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest'
 import { decodeBatches } from '../../src/log/kafka/batch.ts'
 import type { Append, Call, Input, Reply } from '../../src/log/kafka/lane.ts'
-import { type Fencing, Producer, type ProducerOutput } from '../../src/log/kafka/producer.ts'
+import { Producer, type ProducerOutput } from '../../src/log/kafka/producer.ts'
+import type { Fencing } from '../../src/log/kafka/settings.ts'
 import type { Appended, NewRecord } from '../../src/log.ts'
 
 class Script {
@@ -334,7 +335,15 @@ test('transactions: EndTxn refused at its only sending, by a rival or the time-o
 })
 
 test('transactions: whatever happens before EndTxn, nothing was written', () => {
-  for (const error of ['LOST', 'UNSENT', 'NOT_LEADER_OR_FOLLOWER', 'NOT_ENOUGH_REPLICAS', 'PRODUCER_FENCED', 'INVALID_TXN_STATE', 'UNKNOWN_SERVER_ERROR']) {
+  for (const error of [
+    'LOST',
+    'UNSENT',
+    'NOT_LEADER_OR_FOLLOWER',
+    'NOT_ENOUGH_REPLICAS',
+    'PRODUCER_FENCED',
+    'INVALID_TXN_STATE',
+    'UNKNOWN_SERVER_ERROR',
+  ]) {
     const script = new Script('transactions')
     const key = script.append({ after: 5 })
     script.init(3)

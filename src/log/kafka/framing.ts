@@ -24,7 +24,11 @@ export function encodeRecords(records: readonly NewRecord[], app: string | undef
 }
 
 export function storedOf({ offset, key, value }: InRecord): Stored {
-  return { position: positionOf(offset), value: value ?? '', tenant: typeof key === 'string' || key === null ? key : key.toString('latin1') }
+  return {
+    position: positionOf(offset),
+    value: value ?? '',
+    tenant: typeof key === 'string' || key === null ? key : key.toString('latin1'),
+  }
 }
 
 export const isBarrier = ({ headers }: InRecord): boolean => headers.some(([name]) => name === 'barrier')

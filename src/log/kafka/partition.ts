@@ -64,6 +64,9 @@ export interface PartitionOptions extends Omit<ProducerOptions, 'transactionalId
   readonly description: string
 }
 
+/** Shared by all who write to the shard. */
+export const transactionalIdOf = (topic: string, partition: number): string => `mainstem.${topic}.${partition}`
+
 export class PartitionLog implements Log {
   readonly description: string
   readonly place: string
@@ -95,13 +98,16 @@ export class PartitionLog implements Log {
     this.description = options.description
     this.place = `${topic.id}/${partition}`
     this.conditional = options.fencing !== 'term'
-    this.#transactionalId = `mainstem.${topic.name}.${partition}`
+    this.#transactionalId = transactionalIdOf(topic.name, partition)
     this.#producer = new Producer({ ...options, transactionalId: this.#transactionalId, version: topic.versions.transactions })
   }
 
   // --- Reading ----------------------------------------------------------------------------------------------------------
 
-  async read(from: Position | (() => Position), { tenant, upTo = Number.MAX_SAFE_INTEGER, wait = false, signal }: ReadOptions = {}): Promise<Chunk> {
+  async read(
+    from: Position | (() => Position),
+    { tenant, upTo = Number.MAX_SAFE_INTEGER, wait = false, signal }: ReadOptions = {},
+  ): Promise<Chunk> {
     for (;;) {
       const after = typeof from === 'number' ? from : from()
       const nothing = { records: [], reached: after }
@@ -157,11 +163,17 @@ export class PartitionLog implements Log {
       const size = { maxWait, minBytes: 1, maxBytes }
       const reply = await this.#ask(purpose, conn => fetch(conn, { ...about, ...size, isolation: 'read_committed' }))
       if (reply.error === 'NONE') {
-        if (reply.diverging) throw this.#missing(`the leader's log has another past than what was read of it (it diverges at offset ${reply.diverging.endOffset})`)
+        if (reply.diverging)
+          throw this.#missing(
+            `the leader's log has another past than what was read of it (it diverges at offset ${reply.diverging.endOffset})`,
+          )
         const { records, next, epoch, damaged, hole } = decodeBatches(reply.bytes, { from: after, aborted: reply.aborted, committed: true })
         if (hole !== undefined) throw this.#missing(`offset ${hole} is not there any more`)
         if (damaged && records.length === 0 && next <= after)
-          throw new EngineError('log-unusable', `${this.description} is damaged at offset ${damaged.offset}: ${damaged.why}. Mend the topic, or copy the log from another replica of the cluster`)
+          throw new EngineError(
+            'log-unusable',
+            `${this.description} is damaged at offset ${damaged.offset}: ${damaged.why}. Mend the topic, or copy the log from another replica of the cluster`,
+          )
         if (purpose === 'tail' && epoch >= 0) this.#lineage = { epoch, reached: next }
         this.#note(next)
         return { records, reached: next }
@@ -194,7 +206,10 @@ export class PartitionLog implements Log {
   async #again(error: string, tries: number, until: number): Promise<void> {
     if (this.#topic.failure) throw this.#topic.failure
     if (error === 'TOPIC_AUTHORIZATION_FAILED' || error === 'GROUP_AUTHORIZATION_FAILED')
-      throw new EngineError('log-denied', `this user may not read ${this.description}. Allow Describe and Read on the topic (kafka-acls --add --topic)`)
+      throw new EngineError(
+        'log-denied',
+        `this user may not read ${this.description}. Allow Describe and Read on the topic (kafka-acls --add --topic)`,
+      )
     if (error !== LOST && error !== UNSENT && error !== 'OFFSET_OUT_OF_RANGE' && !PASSING.has(error))
       throw new EngineError('log-unreachable', `${this.description} cannot be read: ${error}`)
     if (performance.now() > until) throw new EngineError('log-unreachable', `no broker that leads ${this.description} answers (${error})`)

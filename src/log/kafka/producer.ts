@@ -9,11 +9,8 @@
  */
 import { BatchLane } from './batches.ts'
 import type { Input, Output } from './lane.ts'
+import type { Fencing } from './settings.ts'
 import { TransactionLane } from './transactions.ts'
-
-/** How a leader keeps out the one before it. `term`: not by Kafka at all, for clusters that grant no transactional id; `accept` does. */
-export const fencings = ['epoch', 'transactions', 'term'] as const
-export type Fencing = (typeof fencings)[number]
 
 export interface ProducerOptions {
   /** Of the shard; shared by all who write to it. */

@@ -18,7 +18,9 @@ export function refusal({ error, message }: Reply, transactionalId: string | nul
     case 'CLUSTER_AUTHORIZATION_FAILED':
       return denied('this user may not write idempotently. Allow IdempotentWrite on the cluster (kafka-acls --add --cluster)')
     case 'INVALID_TIMESTAMP':
-      return denied("the record's time is further ahead than the topic allows (message.timestamp.after.max.ms). Set the clock of this machine")
+      return denied(
+        "the record's time is further ahead than the topic allows (message.timestamp.after.max.ms). Set the clock of this machine",
+      )
     case 'INVALID_TRANSACTION_TIMEOUT':
       return denied('the cluster allows no transaction of this length (transaction.max.timeout.ms)')
     case 'NOT_ENOUGH_REPLICAS':

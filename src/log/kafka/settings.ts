@@ -20,6 +20,10 @@ export interface TlsSettings {
   readonly servername?: string
 }
 
+/** How a leader keeps out the one before it. `term`: not by Kafka at all, for clusters that grant no transactional id; `accept` does. */
+export const fencings = ['epoch', 'transactions', 'term'] as const
+export type Fencing = (typeof fencings)[number]
+
 const mechanisms = ['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512', 'OAUTHBEARER'] as const
 
 export interface SaslSettings {

@@ -42,7 +42,10 @@ export class Topic {
     if (!topic || topic.error === 'UNKNOWN_TOPIC_OR_PARTITION')
       throw new EngineError('log-unusable', `the cluster has no topic ${name}. Make it with \`mainstem kafka create-log\``)
     if (topic.error === 'TOPIC_AUTHORIZATION_FAILED')
-      throw new EngineError('log-denied', `this user may not see the topic ${name}. Allow Describe, Read and Write on it (kafka-acls --add --topic)`)
+      throw new EngineError(
+        'log-denied',
+        `this user may not see the topic ${name}. Allow Describe, Read and Write on it (kafka-acls --add --topic)`,
+      )
     return new Topic(client, await reached(client.versions()), name, topic.id, leadersOf(topic.partitions))
   }
 

@@ -216,7 +216,8 @@ export class TransactionLane {
       return
     }
     // It stands or falls whole.
-    for (const item of flight.items) this.#queue.answer(item, error === 'NONE' && voids(item) ? { status: 'conflict' } : { status: 'not-written' })
+    for (const item of flight.items)
+      this.#queue.answer(item, error === 'NONE' && voids(item) ? { status: 'conflict' } : { status: 'not-written' })
     flight.stage = 'abort'
   }
 
@@ -278,7 +279,8 @@ export class TransactionLane {
     this.#closed = true
     const flight = this.#flight
     this.#flight = undefined
-    if (flight) this.#queue.answerAll(flight.items, { status: flight.stage === 'commit' && this.#call !== undefined ? 'unknown' : 'not-written' })
+    if (flight)
+      this.#queue.answerAll(flight.items, { status: flight.stage === 'commit' && this.#call !== undefined ? 'unknown' : 'not-written' })
     this.#call = undefined
   }
 }

@@ -1,0 +1,62 @@
+/** Manifests: as a new log gets them, and as one reads them from a log. */
+import { control, emptyShard, type ShardState } from '../accept.ts'
+import { decode, encodeControl } from '../record.ts'
+import type { Log, Position, Stored } from '../log.ts'
+
+/** How far versions may lie back, unless the manifest says otherwise. */
+export const WINDOW = 10_000
+
+/** A manifest as a new log gets it. */
+export function manifestValue({
+  window = WINDOW,
+  ...of
+}: {
+  readonly log: string
+  readonly app: string
+  readonly partitions: number
+  readonly partition: number
+  readonly window?: number
+}): string {
+  return encodeControl({ kind: 'manifest', time: Date.now(), rules: 1, window, generation: 1, ...of })
+}
+
+export interface Beginning {
+  /** With the manifest; the empty state if none was found. */
+  readonly state: ShardState
+  /** Records that stand before the manifest and have no effect. */
+  readonly before: number
+  /** How far it was looked. */
+  readonly reached: Position
+}
+
+/**
+ * Reads a shard up to its manifest. The first valid one rules.
+ * @param upTo it was not there before this position, though the log goes on: looked no further
+ * @param known a position that the log certainly has: waited for, where the log lags
+ */
+export async function readManifest(
+  log: Log,
+  { upTo = Number.MAX_SAFE_INTEGER, known = 0, signal }: { upTo?: Position; known?: Position; signal?: AbortSignal } = {},
+): Promise<Beginning> {
+  let before = 0
+  for (let after = 0; ; ) {
+    const options = { ...(after < known && !log.freshHead ? { wait: true } : {}), ...(signal ? { signal } : {}) }
+    const { records, reached } = await log.read(after, options)
+    signal?.throwIfAborted()
+    for (const each of records) {
+      const state = manifestIn(each)
+      if (state) return { state, before, reached: each.position }
+      before++
+    }
+    if (reached === after || reached >= upTo) return { state: emptyShard, before, reached }
+    after = reached
+  }
+}
+
+function manifestIn({ value, tenant }: Stored): ShardState | undefined {
+  if (tenant !== null) return undefined
+  const record = decode(value)
+  if (record.kind !== 'manifest') return undefined
+  const state = control(emptyShard, record)
+  return typeof state === 'string' ? undefined : state
+}
