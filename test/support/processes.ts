@@ -10,11 +10,10 @@ import { expect, onTestFinished } from 'vitest'
 import { type Outcome, revision } from '../../src/app.ts'
 import { compare } from '../../src/database/compare.ts'
 import { openReplica } from '../../src/index.ts'
-import { openLogs } from '../../src/log/open.ts'
-import type { Log, Stored } from '../../src/log.ts'
 import type { LoggedEvent, ReplicaOptions, Status } from '../../src/replica.ts'
 import { folderOf } from '../../src/replica/data.ts'
 import { judge } from './judge.ts'
+import { recordsOf } from './ledger.ts'
 import { orderOfId } from './orders.ts'
 import type { Call, Reply } from './puppet.ts'
 import shop from './shop.ts'
@@ -347,23 +346,6 @@ export async function checkHistory({ log, folder, data, strategy, fencing, accou
   async function digestOf(path: string): Promise<{ version: number; digest: string }> {
     await using replica = await openReplica(shop, { ...options, strategy: 'first-wins', data: path })
     return await replica.digest()
-  }
-}
-
-/** All records of a log of one shard. */
-async function recordsOf(log: string): Promise<Stored[]> {
-  const logs = await openLogs(log)
-  const records: Stored[] = []
-  try {
-    const [shard] = logs.shards as [Log]
-    for (let after = 0, head = await shard.head(); after < head; ) {
-      const chunk = await shard.read(after, { wait: true })
-      records.push(...chunk.records)
-      after = chunk.reached
-    }
-    return records
-  } finally {
-    await logs.close()
   }
 }
 

@@ -7,12 +7,12 @@ export interface Way {
   readonly fencing?: Fencing
 }
 
-export const kafkaWays = [
+export const kafkaWays: readonly Way[] = [
   { strategy: 'leader', fencing: 'epoch' },
   { strategy: 'leader', fencing: 'transactions' },
   { strategy: 'leader', fencing: 'term' },
   { strategy: 'first-wins' },
   { strategy: 'optimistic' },
-] as const satisfies readonly Way[]
+]
 
 export const wayName = ({ strategy, fencing }: Way): string => `${strategy}${fencing === undefined ? '' : `/${fencing}`}`
