@@ -69,8 +69,8 @@ function rubbish(
     ['other', forged(record, {}), 'foreign'],
     [null, forged(record, {}), 'foreign'],
     ['DEFAULT', forged(record, { tenant: 'DEFAULT' }), 'foreign'],
-    // A term that is over, an owner who never was, a base that is not, rules to come; and the last record once more.
-    ['default', forged(record, { term: { number: term - 1, owner: 'alien' } }), 'refused'],
+    // Terms that are not, an owner who never was, a base that is not, rules to come; and the last record once more.
+    ['default', forged(record, { term: { number: term + 1, owner: 'alien' } }), 'refused'],
     ['default', forged(record, { term: { number: term + 5, owner: 'alien' } }), 'refused'],
     ['default', forged(record, { base: base + 1, digest }), 'refused'],
     ['default', forged(record, { base: base + 100 }), 'refused'],
@@ -81,7 +81,7 @@ function rubbish(
     ['default', control({ kind: 'seal', log, time: 1 }), 'foreign'],
     ['default', control({ kind: 'term', log, time: 1, number: term + 1, owner: 'alien', address: 'nowhere' }), 'foreign'],
     [null, control({ kind: 'term', log, time: 1, number: term + 7, owner: 'alien', address: 'nowhere' }), 'nothing'],
-    [null, control({ kind: 'term', log, time: 1, number: 0, owner: 'alien', address: 'nowhere' }), 'nothing'],
+    [null, control({ kind: 'term', log, time: 1, number: 0, owner: 'alien', address: 'nowhere' }), 'foreign'],
     [null, control({ kind: 'barrier', log, time: 1, nonce: 'of nobody' }), 'nothing'],
   ]
 }

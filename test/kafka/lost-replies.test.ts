@@ -8,11 +8,12 @@ import { openReplica, type Replica } from '../../src/replica.ts'
 import { bootstrap, makeLog, newUrl } from '../support/kafka.ts'
 import { Ledger } from '../support/ledger.ts'
 import { temporaryFolder } from '../support/logs.ts'
-import { type Proxy, startProxy } from '../support/proxy.ts'
+import { type Proxy, type Rule, startProxy } from '../support/proxy.ts'
 import shop from '../support/shop.ts'
 import { kafkaWays, type Way } from '../support/ways.ts'
 
 const PRODUCE = 0
+const FETCH = 1
 const INIT_PRODUCER_ID = 22
 const END_TXN = 26
 
@@ -90,14 +91,17 @@ describe.each(kafkaWays)('$strategy $fencing', way => {
     const net = await Net.make()
     const replica = await net.open('through', way)
     await net.ledger.pay(replica)
-    const api = transactional(way) ? END_TXN : PRODUCE
-    // The record is written; of this nobody hears here, nor is anything read.
-    const replies = net.proxy.on({ direction: 'reply', api }, 'hold')
-    const reads = net.proxy.on({ direction: 'reply', api: 1 }, 'hold')
+    // From when it is sent: the record is written, of which nobody hears here, nor is anything read.
+    const held: Rule[] = []
+    const watch = net.proxy.on({ api: PRODUCE, direction: 'request', where: ({ bytes }) => bytes.includes('"lost"') && hold() }, 'drop')
+    const hold = () => {
+      watch.remove()
+      for (const api of [transactional(way) ? END_TXN : PRODUCE, FETCH]) held.push(net.proxy.on({ direction: 'reply', api }, 'hold'))
+      return false
+    }
     const error = await net.ledger.pay(replica, 'ann', { id: 'lost', timeout: 500 }).catch((cause: unknown) => cause)
     expect(error).toMatchObject({ code: 'outcome-unknown', retry: 'safe', id: 'lost' })
-    replies.remove()
-    reads.remove()
+    for (const rule of held) rule.remove()
     expect(await net.ledger.pay(replica, 'ann', { id: 'lost' })).toMatchObject({ status: 'accepted', duplicate: true, version: 2 })
     await net.check(replica)
   })
