@@ -82,7 +82,7 @@ function rubbish(
     ['default', control({ kind: 'term', log, time: 1, number: term + 1, owner: 'alien', address: 'nowhere' }), 'foreign'],
     [null, control({ kind: 'term', log, time: 1, number: term + 7, owner: 'alien', address: 'nowhere' }), 'nothing'],
     [null, control({ kind: 'term', log, time: 1, number: 0, owner: 'alien', address: 'nowhere' }), 'foreign'],
-    [null, control({ kind: 'barrier', log, time: 1, nonce: 'of nobody' }), 'nothing'],
+    [null, control({ kind: 'barrier', log, time: 1, nonce: 'nobody' }), 'nothing'],
   ]
 }
 
