@@ -40,7 +40,9 @@ export async function readManifest(
 ): Promise<Beginning> {
   let before = 0
   for (let after = 0; ; ) {
-    const options = { ...(after < known && !log.freshHead ? { wait: true } : {}), ...(signal ? { signal } : {}) }
+    // It is the first record nearly always: no more than that is fetched at first.
+    const first = after === 0 ? { upTo: 1 } : {}
+    const options = { ...first, ...(after < known && !log.freshHead ? { wait: true } : {}), ...(signal ? { signal } : {}) }
     const { records, reached } = await log.read(after, options)
     signal?.throwIfAborted()
     for (const each of records) {
