@@ -95,6 +95,8 @@ interface Home {
   position: Position
   version: number
   winner: string | undefined
+  /** So many decisions make a record at most: fewer where the log found the last one too large. */
+  limit: number
   /** Why the log did not take the last record. */
   hindrance: unknown
 }
@@ -401,7 +403,7 @@ export class Shard {
   #speculate(home: Home): Attempt | undefined {
     const tenant = home.tenant!
     // A projection that throws leaves half its rows: the batch is undone and made again up to that command, which then comes first.
-    for (let limit = MAX_BATCH; ; ) {
+    for (let { limit } = home; ; ) {
       try {
         tenant.speculate()
       } catch (error) {
@@ -524,7 +526,11 @@ export class Shard {
           this.#noteFatal(answer)
           if (answer.fenced && this.reigning) this.#fencedOff()
           attempt.home.notBefore = this.#now + 5 + this.#options.random() * 20
-          if (isTooLarge(answer.cause)) for (const request of attempt.requests) this.#refuse(request, answer.cause)
+          if (isTooLarge(answer.cause)) {
+            // Each half by itself; what is too large alone never fits.
+            if (attempt.requests.length > 1) attempt.home.limit = attempt.requests.length >> 1
+            else for (const request of attempt.requests) this.#refuse(request, answer.cause)
+          }
           attempt.home.hindrance = answer.cause
           this.#again(attempt, false)
           break
@@ -672,6 +678,7 @@ export class Shard {
   #settle(attempt: Attempt, folded: Folded): void {
     const { home, record, requests } = attempt
     home.hindrance = undefined
+    home.limit = Math.min(MAX_BATCH, home.limit * 2)
     this.#countRefused(folded)
     if (!this.#commit(home)) return
     this.#land(attempt)
@@ -812,6 +819,7 @@ export class Shard {
         position: 0,
         version: 0,
         winner: undefined,
+        limit: MAX_BATCH,
         hindrance: undefined,
       }
       this.#homes.set(name, home)

@@ -4,7 +4,7 @@ import { decode, encodeControl } from '../record.ts'
 import type { Log, Position, Stored } from '../log.ts'
 
 /** How far versions may lie back, unless the manifest says otherwise. */
-export const WINDOW = 10_000
+const WINDOW = 10_000
 
 /** A manifest as a new log gets it. */
 export function manifestValue({
@@ -40,7 +40,9 @@ export async function readManifest(
 ): Promise<Beginning> {
   let before = 0
   for (let after = 0; ; ) {
-    const options = { ...(after < known && !log.freshHead ? { wait: true } : {}), ...(signal ? { signal } : {}) }
+    // It is the first record nearly always: no more than that is fetched at first.
+    const first = after === 0 ? { upTo: 1 } : {}
+    const options = { ...first, ...(after < known && !log.freshHead ? { wait: true } : {}), ...(signal ? { signal } : {}) }
     const { records, reached } = await log.read(after, options)
     signal?.throwIfAborted()
     for (const each of records) {

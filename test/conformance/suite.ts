@@ -2,12 +2,11 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import type { StrategyName } from '../../src/consistency.ts'
 import { EngineError } from '../../src/errors.ts'
-import type { Fencing } from '../../src/log/kafka/producer.ts'
 import type { LoggedEvent } from '../../src/replica.ts'
 import { type LogKind, Stage, seeded } from '../support/logs.ts'
 import shop from '../support/shop.ts'
+import { type Way, wayName } from '../support/ways.ts'
 
 async function failure(promise: Promise<unknown>): Promise<EngineError> {
   const error = await promise.then(
@@ -24,19 +23,15 @@ async function take<T>(from: AsyncIterable<T>, count: number): Promise<T[]> {
   return taken
 }
 
-export interface Way {
+interface WayOnLog extends Way {
   readonly log: LogKind
-  readonly strategy: StrategyName
-  readonly fencing?: Fencing
 }
 
-export const conformance = (ways: readonly Way[]): void => {
-  for (const way of ways) describe(nameOf(way), () => suite(way))
+export const conformance = (ways: readonly WayOnLog[]): void => {
+  for (const way of ways) describe(`${wayName(way)} on ${way.log}`, () => suite(way))
 }
 
-const nameOf = ({ log, strategy, fencing }: Way): string => `${strategy}${fencing ? `/${fencing}` : ''} on ${log}`
-
-function suite({ log, ...how }: Way): void {
+function suite({ log, ...how }: WayOnLog): void {
   test('accepts, rejects, answers', async () => {
     const replica = await new Stage(log).open(shop, how)
     const paid = await replica.execute('pay', { account: 'ann', cents: 100 })

@@ -5,7 +5,8 @@
 import { describe, expect, test } from 'vitest'
 import { type StrategyName, strategies } from '../../src/consistency.ts'
 import { seeded } from '../support/logs.ts'
-import { calm, type Faults, judge, World } from './world.ts'
+import { judge } from '../support/judge.ts'
+import { calm, type Faults, World } from './world.ts'
 
 const rough: Faults = { lostReply: 0.05, lost: 0.05, late: 0.05, doubled: 0.05, notWritten: 0.05, crash: 0.01, pause: 0.01 }
 const SEEDS = Number(process.env.SEEDS ?? 12)
@@ -43,7 +44,8 @@ describe.each(Object.entries(casts))('%s', (_, cast) => {
   ])('%s', (_, faults) => {
     for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
       const world = simulate(seed, cast, faults)
-      const { problems, accepted, digests } = judge(world)
+      const asked = new Map(world.commands.map(({ id, name: command, input }) => [id, { command, input }]))
+      const { problems, accepted, digests } = judge(world.log, id => asked.get(id)!)
       expect(problems, `seed ${seed}`).toEqual([])
       for (const { id, answer, error } of world.commands) {
         expect(error?.message, `seed ${seed}: ${id}`).toBeUndefined()

@@ -2,17 +2,14 @@
  * A small world in virtual time: shards (the very machine that replicas run), one log that may misbehave, a roster, and clients that
  * repeat what they must. Everything random comes from one seed; nothing waits.
  */
-import { accept, control, emptyShard } from '../../src/accept.ts'
 import { type StrategyName, strategyOf } from '../../src/consistency.ts'
 import { definitionOf } from '../../src/app.ts'
 import { openStore } from '../../src/database/sqlite.ts'
-import type { Reader } from '../../src/database/handles.ts'
 import type { Store } from '../../src/database.ts'
-import { decide, prepare } from '../../src/decide.ts'
+import { prepare } from '../../src/decide.ts'
 import type { EngineError } from '../../src/errors.ts'
 import type { Appended, NewRecord, Stored } from '../../src/log.ts'
-import { Tenant } from '../../src/projection.ts'
-import { type Decision, decode, encodeControl, inputHash } from '../../src/record.ts'
+import { type Decision, encodeControl, inputHash } from '../../src/record.ts'
 import type { Input, Output, Reply, Request } from '../../src/shard/protocol.ts'
 import { Shard } from '../../src/shard.ts'
 import { seeded } from '../support/logs.ts'
@@ -361,57 +358,4 @@ export class World {
     }
     this.#at(this.now + this.random() * period, again)
   }
-}
-
-/** Folds the log once more, decides every accepted decision again at its place, and says what is wrong. */
-export function judge({ log, commands }: World): {
-  readonly problems: string[]
-  readonly accepted: Map<string, Decision>
-  readonly digests: Map<string, string>
-} {
-  const problems: string[] = []
-  const accepted = new Map<string, Decision>()
-  const tenants = new Map<string, Tenant>()
-  const inputs = new Map(commands.map(command => [command.id, command]))
-  let shard = emptyShard
-  for (const { position, value, tenant: name } of log) {
-    const record = decode(value)
-    if (record.kind === 'foreign') problems.push(`foreign record at ${position}`)
-    else if (record.kind !== 'data') {
-      const next = control(shard, record)
-      if (typeof next !== 'string') shard = next
-    } else {
-      let tenant = tenants.get(name!)
-      if (!tenant) tenants.set(name!, (tenant = new Tenant(shop, name!, openStore(definitionOf(shop).database, ':memory:'), shard.log!)))
-      const { store } = tenant
-      const verdicts = accept(shard, tenant.state, record, id => store.known(id) !== undefined)
-      tenant.commit()
-      tenant.speculate()
-      let { version } = tenant.state
-      for (const [index, decision] of record.decisions.entries()) {
-        if (verdicts[index] !== 'accepted') continue
-        if (accepted.has(decision.id)) problems.push(`${decision.id} was accepted twice`)
-        accepted.set(decision.id, decision)
-        const { name: command, input } = inputs.get(decision.id)!
-        const again = decide(shop, prepare(shop, command, input), store.read, record.time)
-        const same = (each: { events: unknown; rejection?: unknown; result?: unknown }) =>
-          JSON.stringify([each.events, each.rejection, each.result])
-        if (same(again) !== same(decision))
-          problems.push(`${decision.id} at position ${position} decides ${same(again)}, not ${same(decision)}`)
-        for (const event of decision.events) tenant.project(event, ++version, record.time)
-      }
-      tenant.rollback()
-      tenant.fold(shard, position, value, record, 'here')
-      if (tenant.state.version !== version) problems.push(`version ${tenant.state.version}, counted ${version}`)
-    }
-  }
-  const digests = new Map<string, string>()
-  for (const [name, tenant] of tenants) {
-    tenant.commit()
-    digests.set(name, `${tenant.state.version} ${tenant.state.digest}`)
-    const { queries } = tenant.store as Store<Reader>
-    if (queries.all('SELECT 1 FROM account WHERE cents < 0').length > 0) problems.push('an account is below zero')
-    tenant.close()
-  }
-  return { problems, accepted, digests }
 }

@@ -8,15 +8,17 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished } from 'vitest'
 import { type Outcome, revision } from '../../src/app.ts'
-import type { StrategyName } from '../../src/consistency.ts'
 import { compare } from '../../src/database/compare.ts'
 import { openReplica } from '../../src/index.ts'
 import type { LoggedEvent, ReplicaOptions, Status } from '../../src/replica.ts'
 import { folderOf } from '../../src/replica/data.ts'
+import { judge } from './judge.ts'
+import { recordsOf } from './ledger.ts'
 import { orderOfId } from './orders.ts'
 import type { Call, Reply } from './puppet.ts'
 import shop from './shop.ts'
-import type { Answer } from './worker.ts'
+import type { Way } from './ways.ts'
+import type { Answer, WorkerOrders } from './worker.ts'
 
 const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
@@ -31,6 +33,10 @@ abstract class Process {
   /** What it wrote to stderr. */
   complaints = ''
   #ended: Promise<End> | undefined
+
+  get pid(): number {
+    return this.child.pid!
+  }
 
   /** Resolves when it is gone and all it wrote was read. */
   get ended(): Promise<End> {
@@ -58,15 +64,18 @@ abstract class Process {
   }
 }
 
-export interface WorkerOptions {
+export interface WorkerOptions extends Way {
   readonly log: string
   readonly data: string
-  readonly strategy: StrategyName
   readonly seed: number
   readonly accounts: number
   readonly clients?: number
   /** After so many it ends by itself. */
   readonly commands?: number
+  /** Between two commands of a client, ms. */
+  readonly pause?: number
+  /** What a command waits at most, ms. */
+  readonly timeout?: number
 }
 
 /** A process of closed-loop clients (worker.ts). */
@@ -77,10 +86,13 @@ export class Worker extends Process {
   #ready = false
   #gone = false
 
-  constructor({ log, data, strategy, seed, accounts, clients = 8, commands = 1e9 }: WorkerOptions) {
+  constructor(options: WorkerOptions) {
     super()
-    const args = [log, data, strategy, clients, seed, accounts, commands].map(String)
-    this.child = spawn(process.execPath, ['--conditions=source', here('worker.ts'), ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const { log, data, strategy, fencing, seed, accounts, clients = 8, commands = 1e9, pause = 0, timeout = 20_000 } = options
+    const replica = { log, data, strategy, timeout, ...(fencing === undefined ? {} : { fencing }) }
+    const orders: WorkerOrders = { replica, clients, seed, accounts, commands, pause }
+    const args = ['--conditions=source', here('worker.ts'), JSON.stringify(orders)]
+    this.child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     let rest = ''
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       const lines = (rest + text).split('\n')
@@ -247,13 +259,12 @@ export class Puppet extends Process {
   }
 }
 
-export interface History {
+export interface History extends Way {
   readonly log: string
   /** Where data directories are, and the checker may make its own. */
   readonly folder: string
   /** Data directories of replicas that have ended. */
   readonly data: readonly string[]
-  readonly strategy: StrategyName
   readonly accounts: number
   readonly answers: readonly Answer[]
   /** Said when a check fails: seed, round. */
@@ -270,10 +281,10 @@ export interface Checked {
  * Checks what processes left behind, once they all have ended: opens each of their data directories again, and one that is replayed from
  * nothing.
  */
-export async function checkHistory({ log, folder, data, strategy, accounts, answers, note }: History): Promise<Checked> {
+export async function checkHistory({ log, folder, data, strategy, fencing, accounts, answers, note }: History): Promise<Checked> {
   const scratch = join(folder, 'checker')
   rmSync(scratch, { recursive: true, force: true })
-  const options = { log, strategy, timeout: 60_000 }
+  const options = { log, strategy, timeout: 60_000, ...(fencing === undefined ? {} : { fencing }) }
   const accepted = answers.filter(({ status }) => status === 'accepted')
   const rejected = answers.filter(({ status }) => status === 'rejected')
   let version: number
@@ -318,8 +329,13 @@ export async function checkHistory({ log, folder, data, strategy, accounts, answ
     for (const [tenant, { status, error }] of Object.entries(tenants)) expect(status, `${note}: ${tenant} ${error}`).not.toBe('halted')
   }
 
+  // Each decision that stands there saw all that it had to see.
+  const { problems, digests } = judge(await recordsOf(log), id => orderOfId(id, accounts))
+  expect(problems.slice(0, 5), note).toEqual([])
+
   // All replicas came to the same.
   const { digest } = await digestOf(scratch)
+  expect(digests.get('default') ?? '0', note).toMatch(version > 0 ? `${version} ${digest}` : /^0/)
   for (const path of data) {
     expect(await digestOf(path), `${note}: ${path}`).toEqual({ version, digest })
     const same = compare(fileOf(scratch), fileOf(path))

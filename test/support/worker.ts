@@ -2,12 +2,11 @@
  * A process that hammers a log until it is killed: opens a replica, runs closed-loop clients and writes a line for every answer. What
  * it has written is what it has acknowledged. SIGTERM ends it in order.
  *
- *   worker.ts LOG DATA STRATEGY CLIENTS SEED ACCOUNTS [COMMANDS]
+ *   worker.ts ORDERS     as JSON: see WorkerOrders
  */
 import { writeSync } from 'node:fs'
-import type { StrategyName } from '../../src/consistency.ts'
 import { EngineError } from '../../src/errors.ts'
-import { openReplica } from '../../src/index.ts'
+import { openReplica, type ReplicaOptions } from '../../src/index.ts'
 import { orderOf } from './orders.ts'
 import shop from './shop.ts'
 
@@ -23,18 +22,21 @@ export interface Answer {
   readonly duplicate?: boolean
 }
 
-const [log, data, strategy, clients, seed, accounts, commands = '1e9'] = process.argv.slice(2) as [
-  string,
-  string,
-  StrategyName,
-  string,
-  string,
-  string,
-  string?,
-]
+export interface WorkerOrders {
+  readonly replica: Pick<ReplicaOptions, 'log' | 'data' | 'strategy' | 'fencing' | 'timeout'>
+  readonly clients: number
+  readonly seed: number
+  readonly accounts: number
+  /** After so many it ends by itself. */
+  readonly commands: number
+  /** Between two commands of a client, ms. */
+  readonly pause: number
+}
+
+const { replica: options, clients, seed, accounts, commands, pause } = JSON.parse(process.argv[2]!) as WorkerOrders
 const say = (line: object): number => writeSync(1, `${JSON.stringify(line)}\n`)
 
-const replica = await openReplica(shop, { log, data, strategy, timeout: 20_000 })
+const replica = await openReplica(shop, options)
 let stopping = false
 process.on('SIGTERM', () => {
   stopping = true
@@ -42,11 +44,10 @@ process.on('SIGTERM', () => {
 say({ ready: true })
 
 let count = 0
-const total = Number(commands)
 await Promise.all(
-  Array.from({ length: Number(clients) }, async () => {
-    while (!stopping && count < total) {
-      const { id, command, input } = orderOf(Number(seed), count++, Number(accounts))
+  Array.from({ length: clients }, async () => {
+    while (!stopping && count < commands) {
+      const { id, command, input } = orderOf(seed, count++, accounts)
       try {
         const answer = await (replica as { execute(...args: unknown[]): Promise<Omit<Answer, 'id'>> }).execute(command, input, { id })
         const { status, version, code, details, duplicate } = answer
@@ -56,6 +57,7 @@ await Promise.all(
         say({ id, status: 'failed', code, message })
         if (!(error instanceof EngineError) || error.retry === 'no') process.exitCode = 1
       }
+      if (pause > 0) await new Promise(resolve => setTimeout(resolve, pause))
     }
   }),
 )

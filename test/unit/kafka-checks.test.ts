@@ -1,4 +1,5 @@
 /** What is said of a cluster: each fault is named, once, and a cluster without fault has none. */
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { CHECKS, type CheckName, type ClusterFacts, examine, type TopicFacts } from '../../src/log/kafka/checks.ts'
 import { logSettings } from '../../src/log/kafka/create.ts'
@@ -210,6 +211,11 @@ describe('examining a cluster', () => {
 
   it('has a fault for every check', () => {
     expect([...new Set(faults.map(([name]) => name))].sort()).toEqual(Object.keys(CHECKS).sort())
+  })
+
+  it('is documented, as far as it refuses', () => {
+    const text = readFileSync(new URL('../../docs/kafka.md', import.meta.url), 'utf8')
+    for (const [name, level] of faults) if (level === 'unsafe') expect(text).toContain(`\`${name}\``)
   })
 
   it('says of a small cluster that it is small, and no more', () => {

@@ -13,7 +13,8 @@ interface Told {
   readonly version: number
   readonly type: string
 }
-const follower = new Function(`${code}; return follower()`) as () => (value: string) => Told[]
+const module = `data:text/javascript,${encodeURIComponent(`${code}\nexport { follower }`)}`
+const { follower } = (await import(module)) as { follower: () => (value: string) => Told[] }
 
 const term = (number: number, owner: string | null): TermRecord => ({
   kind: 'term',

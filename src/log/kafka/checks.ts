@@ -76,7 +76,7 @@ export interface ClusterFacts {
 }
 
 /** What a record gains on its way into a batch: key, headers with the names of its events, the batch's own header; amply. */
-export const ENVELOPE = 32 * 1024
+const ENVELOPE = 32 * 1024
 /** A transaction of which nothing was heard for so long holds up its readers for no good reason, ms. */
 const IDLE = 15_000
 /** Clocks that differ by less are fine, ms. */

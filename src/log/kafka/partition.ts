@@ -20,6 +20,8 @@ import type { Topic } from './topic.ts'
 const LONG_POLL = 500
 /** What a fetch brings at most, bytes: larger ones were seen to be slower. */
 const FETCH_BYTES = 1 << 20
+/** A fetch brings at least the batch that it begins in. */
+const ONE_BATCH = 1
 /** How long a broker may take to have a batch replicated before it says so, ms. */
 const PRODUCE_TIMEOUT = 3_000
 /** A transaction that its writer left is aborted by the coordinator then; until that, nobody reads past it. ms */
@@ -110,7 +112,12 @@ export class PartitionLog implements Log {
       const after = typeof from === 'number' ? from : from()
       const nothing = { records: [], reached: after }
       if (signal?.aborted || this.#closing.signal.aborted || after >= upTo) return nothing
-      const fetched = await aborted(wait && !this.#tailing ? this.#tail(after, signal) : this.#fetch(after, 'read', 0, signal), signal)
+      // One record costs its batch, and not whatever stands behind it.
+      const bytes = upTo === after + 1 ? ONE_BATCH : FETCH_BYTES
+      const fetched = await aborted(
+        wait && !this.#tailing ? this.#tail(after, bytes, signal) : this.#fetch(after, 'read', 0, bytes, signal),
+        signal,
+      )
       if (!fetched) return nothing
       if (fetched.reached <= after) {
         if (!wait) return nothing
@@ -139,24 +146,30 @@ export class PartitionLog implements Log {
   }
 
   /** Waits at the broker: one at a time, for a fetch that waits holds up its connection. */
-  async #tail(after: Position, signal: AbortSignal | undefined): Promise<Fetched | undefined> {
+  async #tail(after: Position, maxBytes: number, signal: AbortSignal | undefined): Promise<Fetched | undefined> {
     this.#tailing = true
     try {
-      return await this.#fetch(after, 'tail', LONG_POLL, signal)
+      return await this.#fetch(after, 'tail', LONG_POLL, maxBytes, signal)
     } finally {
       this.#tailing = false
     }
   }
 
   /** One fetch, however often it must be asked for. */
-  async #fetch(after: Position, purpose: string, maxWait: number, signal?: AbortSignal): Promise<Fetched | undefined> {
+  async #fetch(
+    after: Position,
+    purpose: string,
+    maxWait: number,
+    maxBytes = FETCH_BYTES,
+    signal?: AbortSignal,
+  ): Promise<Fetched | undefined> {
     const until = maxWait > 0 ? Infinity : performance.now() + PATIENCE
     for (let tries = 0; ; tries++) {
       if (signal?.aborted || this.#closing.signal.aborted) return undefined
       const { leaderEpoch } = this.#where()
       const lastFetchedEpoch = this.#lineage?.reached === after ? this.#lineage.epoch : -1
       const about = { topicId: this.#topic.id, partition: this.#partition, offset: after, leaderEpoch, lastFetchedEpoch }
-      const size = { maxWait, minBytes: 1, maxBytes: FETCH_BYTES }
+      const size = { maxWait, minBytes: 1, maxBytes }
       const reply = await this.#ask(purpose, conn => fetch(conn, { ...about, ...size, isolation: 'read_committed' }))
       if (reply.error === 'NONE') {
         if (reply.diverging)

@@ -1,0 +1,183 @@
+/**
+ * A network that loses what it is told to: one reply, one request, everything for a while. Whoever asked hears the truth, late perhaps;
+ * nothing is doubled, and nothing that was written is reported as not written.
+ */
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import { openReplica, type Replica } from '../../src/replica.ts'
+import { bootstrap, makeLog, newUrl } from '../support/kafka.ts'
+import { Ledger } from '../support/ledger.ts'
+import { temporaryFolder } from '../support/logs.ts'
+import { type Proxy, type Rule, startProxy } from '../support/proxy.ts'
+import shop from '../support/shop.ts'
+import { kafkaWays, type Way } from '../support/ways.ts'
+
+const PRODUCE = 0
+const FETCH = 1
+const INIT_PRODUCER_ID = 22
+const END_TXN = 26
+
+/** A log, a way to it through a proxy, and one past it. */
+class Net {
+  readonly ledger = new Ledger()
+  readonly proxy: Proxy
+  readonly log: string
+  readonly #through: string
+  readonly #folder = temporaryFolder()
+  #count = 0
+
+  private constructor(proxy: Proxy, log: string) {
+    this.proxy = proxy
+    this.log = log
+    this.#through = `kafka://${proxy.bootstrap}/${log.split('/').at(-1)}`
+  }
+
+  static async make(): Promise<Net> {
+    const proxy = await startProxy(bootstrap())
+    onTestFinished(() => proxy.close())
+    const log = newUrl()
+    await makeLog(log, 'shop')
+    return new Net(proxy, log)
+  }
+
+  /** @param how `through` the proxy, or past it */
+  async open(how: 'through' | 'past', way: Way): Promise<Replica> {
+    const data = join(this.#folder, `data-${++this.#count}`)
+    const replica = await openReplica(shop, { ...way, log: how === 'through' ? this.#through : this.log, data, timeout: 50_000 })
+    onTestFinished(() => replica.close())
+    return replica as unknown as Replica
+  }
+
+  /** All replicas have come to what the log says. */
+  async check(...replicas: Replica[]): Promise<void> {
+    for (const replica of replicas) await replica.query('total', undefined, { read: 'linearizable' })
+    const digests = await this.ledger.check(this.log)
+    for (const replica of replicas) {
+      const { version, digest } = await replica.digest()
+      expect(`${version} ${digest}`).toBe(digests.get('default'))
+      expect(await replica.status()).toMatchObject({ failure: null, foreign: 0 })
+    }
+  }
+}
+
+const transactional = ({ strategy, fencing }: Way): boolean => strategy === 'optimistic' || fencing === 'transactions'
+
+describe.each(kafkaWays)('$strategy $fencing', way => {
+  test.each([
+    ['the reply to a Produce', PRODUCE, 'reply'],
+    ['a Produce', PRODUCE, 'request'],
+    ...(transactional(way)
+      ? ([
+          ['the reply to an EndTxn', END_TXN, 'reply'],
+          ['an EndTxn', END_TXN, 'request'],
+        ] as const)
+      : []),
+  ] as const)('%s is lost: the command is accepted once, and so is what comes behind it', async (_, api, direction) => {
+    const net = await Net.make()
+    const replica = await net.open('through', way)
+    const other = await net.open('past', way)
+    await net.ledger.pay(replica)
+    // Beats of the roster are produced, too: those of records carry the tenant.
+    const rule = net.proxy.on(
+      { api, direction, nth: 1, ...(direction === 'request' && api === PRODUCE ? { where: holdsRecord } : {}) },
+      'cut',
+    )
+    const answers = Array.from({ length: 10 }, (_, n) => net.ledger.pay(replica, `a${n}`, { id: `in-${n}` }))
+    await rule.fired()
+    expect(await net.ledger.pay(other, 'bob')).toMatchObject({ status: 'accepted', duplicate: false })
+    for (const answer of await Promise.all(answers)) expect(answer.status).toBe('accepted')
+    expect(await net.ledger.pay(replica, 'a3', { id: 'in-3' })).toMatchObject({ status: 'accepted', duplicate: true })
+    await net.check(replica, other)
+  })
+
+  test('no reply for longer than the command waits: outcome-unknown, and the same id is accepted once', async () => {
+    const net = await Net.make()
+    const replica = await net.open('through', way)
+    await net.ledger.pay(replica)
+    // From when it is sent: the record is written, of which nobody hears here, nor is anything read.
+    const held: Rule[] = []
+    const watch = net.proxy.on({ api: PRODUCE, direction: 'request', where: ({ bytes }) => bytes.includes('"lost"') && hold() }, 'drop')
+    const hold = () => {
+      watch.remove()
+      for (const api of [transactional(way) ? END_TXN : PRODUCE, FETCH]) held.push(net.proxy.on({ direction: 'reply', api }, 'hold'))
+      return false
+    }
+    const error = await net.ledger.pay(replica, 'ann', { id: 'lost', timeout: 500 }).catch((cause: unknown) => cause)
+    expect(error).toMatchObject({ code: 'outcome-unknown', retry: 'safe', id: 'lost' })
+    for (const rule of held) rule.remove()
+    expect(await net.ledger.pay(replica, 'ann', { id: 'lost' })).toMatchObject({ status: 'accepted', duplicate: true, version: 2 })
+    await net.check(replica)
+  })
+
+  test('all connections are cut for a while: nobody hears more than a delay', async () => {
+    const net = await Net.make()
+    // Under a leader this is the one that reigns; and then the other.
+    const replica = await net.open('through', way)
+    await net.ledger.pay(replica)
+    const other = await net.open('past', way)
+    await net.ledger.pay(other)
+    const before = Array.from({ length: 10 }, () => net.ledger.pay(replica))
+    net.proxy.partition('cut')
+    const during = Array.from({ length: 10 }, () => net.ledger.pay(replica))
+    // Somebody else goes on, without those who are cut off.
+    for (let n = 0; n < 5; n++) expect((await net.ledger.pay(other)).status).toBe('accepted')
+    net.proxy.heal()
+    for (const answer of await Promise.all([...before, ...during])) expect(answer.status).toBe('accepted')
+    expect((await net.ledger.pay(replica)).status).toBe('accepted')
+    await net.check(replica, other)
+  })
+})
+
+describe.each(kafkaWays.filter(({ strategy, fencing = 'epoch' }: Way) => strategy !== 'first-wins' && fencing !== 'term'))(
+  '$strategy $fencing',
+  way => {
+    test.each(['reply', 'request'] as const)('%s of an InitProducerId is lost: asked again', async direction => {
+      const net = await Net.make()
+      const rule = net.proxy.on({ api: INIT_PRODUCER_ID, direction, nth: 1 }, 'cut')
+      const replica = await net.open('through', way)
+      await net.ledger.pay(replica)
+      expect(rule.count).toBe(1)
+      const other = await net.open('past', way)
+      await net.ledger.pay(other)
+      await net.check(replica, other)
+    })
+  },
+)
+
+test('an EndTxn that arrives after a rival has taken over: its records do not count, and the command is accepted behind the rival', async () => {
+  const way = { strategy: 'optimistic' } as const
+  const net = await Net.make()
+  const slow = await net.open('through', way)
+  const quick = await net.open('past', way)
+  await net.ledger.pay(slow)
+  const rule = net.proxy.on({ api: END_TXN, direction: 'request', nth: 1 }, 'hold')
+  const answer = net.ledger.pay(slow, 'ann', { id: 'slow' })
+  await rule.fired()
+  // It takes the id over, and ends the transaction of the other.
+  expect(await net.ledger.pay(quick)).toMatchObject({ status: 'accepted', version: 2 })
+  rule.release()
+  expect(await answer).toMatchObject({ status: 'accepted', version: 3, duplicate: false })
+  await net.check(slow, quick)
+})
+
+test('an EndTxn whose reply comes after a rival has taken over: it stands', async () => {
+  const way = { strategy: 'optimistic' } as const
+  const net = await Net.make()
+  const slow = await net.open('through', way)
+  const quick = await net.open('past', way)
+  await net.ledger.pay(slow)
+  const rule = net.proxy.on({ api: END_TXN, direction: 'reply', nth: 1 }, 'hold')
+  const answer = net.ledger.pay(slow, 'ann', { id: 'slow' })
+  await rule.fired()
+  expect(await net.ledger.pay(quick)).toMatchObject({ status: 'accepted', version: 3 })
+  // It was read back: that is the answer, whatever becomes of the reply.
+  expect(await answer).toMatchObject({ status: 'accepted', version: 2, duplicate: false })
+  rule.release()
+  expect(await net.ledger.pay(slow)).toMatchObject({ status: 'accepted', version: 4 })
+  await net.check(slow, quick)
+})
+
+/** A Produce of a shop's decision, not a beat of the roster. */
+function holdsRecord({ bytes }: { bytes: Buffer }): boolean {
+  return bytes.includes('"decisions"')
+}
