@@ -60,6 +60,7 @@ async function openFiles(name: string, description: string, paths: readonly stri
     await close()
     throw error
   }
+  let finishing = false
   return {
     name,
     description,
@@ -67,16 +68,16 @@ async function openFiles(name: string, description: string, paths: readonly stri
     state: drafts.length === 0 ? 'whole' : 'begun',
     async begin() {},
     async finish() {
+      finishing = true
       await close()
       for (const { path, draft } of files.toReversed()) if (draft !== undefined) publish(draft, path)
     },
     async close() {
+      if (finishing) return
       // Where nothing was begun nothing is left.
-      const empty = await Promise.all(
-        files.map(async ({ draft }, index) => draft !== undefined && existsSync(draft) && (await shards[index]!.head()) === 0),
-      )
+      const empty = await Promise.all(shards.map(async shard => (await shard.head()) === 0))
       await close()
-      for (const [index, { draft }] of files.entries()) if (empty[index]) discard(draft!)
+      for (const [index, { draft }] of files.entries()) if (draft !== undefined && empty[index]) discard(draft)
     },
   }
 }

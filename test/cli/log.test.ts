@@ -212,4 +212,33 @@ describe('log copy', () => {
     writeFileSync(join(cwd, 'e.log'), '')
     expect(await json(['log', 'copy', 'file:a.log', 'file:e.log'], { cwd })).toMatchObject({ records: 11, generation: 2 })
   })
+
+  it('splits a log into files, on which everything goes on, and refuses to put them together again', async () => {
+    const cwd = makeFolder()
+    await makeHistory(join(cwd, 'a.log'), 40)
+    const before = await summaryOf(`file:${join(cwd, 'a.log')}`)
+    const unsaid = await mainstem(['log', 'copy', 'file:a.log', 'file:b-{}.log'], { cwd })
+    expect(unsaid).toMatchObject({ code: 2, stderr: expect.stringMatching(/^error usage: into how many shards\?/) as string })
+    const many = await mainstem(['log', 'copy', 'file:a.log', 'file:b.log', '--partitions', '3'], { cwd })
+    expect(many).toMatchObject({ code: 2, stderr: expect.stringMatching(/3 shards need as many files: write \{\}/) as string })
+    const copied = await json(['log', 'copy', 'file:a.log', 'file:b-{}.log', '--partitions', '3'], { cwd })
+    expect(copied).toMatchObject({ shards: 3, generation: 2, found: 0, sealedAt: [before.records + 1] })
+    const there = { cwd, env: { MAINSTEM_LOG: 'file:b-{}.log', MAINSTEM_APP: seats } }
+    const all = await jsonLines(['log', 'tail', '--all', '-n', '1000'], there)
+    for (const tenant of ['default', 'globe']) {
+      const own = all.filter(each => each.tenant === tenant && each.kind === 'data')
+      expect(new Set(own.map(({ partition }) => partition)).size).toBe(1)
+      expect([own.at(-1).to, own.at(-1).digestAfter]).toEqual(before.tenants[tenant])
+      expect(await json(reserve('N1', '--tenant', tenant), there)).toMatchObject({ version: before.tenants[tenant]![0] + 1 })
+      expect(await json(['verify', '--tenant', tenant], there)).toMatchObject({ ok: true })
+    }
+    expect(await ok(['log', 'tail', '--all'], there)).toMatch(/^\d: +\d+ /m)
+    const merged = await mainstem(['log', 'copy', 'file:b-{}.log', 'file:c-{}.log', '--partitions', '2'], { cwd })
+    expect(merged).toMatchObject({ code: 2, stderr: expect.stringMatching(/shards are copied one to one/) as string })
+    const backup = await mainstem(['backup', 'x.log'], there)
+    expect(backup).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/backup is for a log in one file; file:b-\{\}\.log is several files/) as string,
+    })
+  }, 120_000)
 })

@@ -3,7 +3,7 @@
  * fails at one of the calls, stands for a process that was killed there: the same call is made again, with the same logs.
  */
 import { randomUUID } from 'node:crypto'
-import { existsSync, linkSync, renameSync } from 'node:fs'
+import { existsSync, linkSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { type Copied, type CopyTarget, copyLog } from '../../src/log/copy.ts'
@@ -490,6 +490,23 @@ describe('files', () => {
     await expect(openLogs(to)).rejects.toMatchObject({
       message: expect.stringMatching(/has 3 shards, but there is no file .*b-2\.log/) as string,
     })
+  })
+
+  it('are no log yet when one of them could not get its name', async () => {
+    const folder = temporaryFolder()
+    await makeFile(join(folder, 'a.log'), 30)
+    const source = await openLogs(`file:${join(folder, 'a.log')}`)
+    onTestFinished(() => source.close())
+    const to = `file:${join(folder, 'b-{}.log')}`
+    const target = await openTarget(to, { log: LOG, app: 'shop', place: source.shards[0]!.place, shards: 1, partitions: 3 })
+    await copyLog(source, target)
+    writeFileSync(join(folder, 'b-1.log'), '')
+    await expect(target.finish()).rejects.toMatchObject({ code: 'invalid-option' })
+    await target.close()
+    expect(existsSync(join(folder, 'b-2.log'))).toBe(true)
+    expect(existsSync(join(folder, 'b-0.log'))).toBe(false)
+    await copyFiles(`file:${join(folder, 'a.log')}`, to, 3)
+    expect((await foldFile(to)).folded).toEqual((await foldFile(`file:${join(folder, 'a.log')}`)).folded)
   })
 
   it('are named by one pair of braces, in the name of the file', async () => {
