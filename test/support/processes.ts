@@ -13,7 +13,7 @@ import { openReplica } from '../../src/index.ts'
 import type { LoggedEvent, ReplicaOptions, Status } from '../../src/replica.ts'
 import { folderOf } from '../../src/replica/data.ts'
 import { judge } from './judge.ts'
-import { recordsOf } from './ledger.ts'
+import { doubtful, recordsOf } from './ledger.ts'
 import { orderOfId } from './orders.ts'
 import type { Call, Reply } from './puppet.ts'
 import shop from './shop.ts'
@@ -304,6 +304,8 @@ export async function checkHistory({ log, folder, data, strategy, fencing, accou
       }
     }
     for (const { id, version: told } of accepted) expect(places.get(id), `${note}: accepted ${id} is lost or elsewhere`).toBe(told)
+    const refused = answers.filter(({ status, code = '' }) => status === 'failed' && !doubtful.has(code))
+    for (const { id, code } of refused) expect(places.has(id), `${note}: ${id} was told ${code}, and has an event`).toBe(false)
     for (const { id } of rejected) expect(places.has(id), `${note}: rejected ${id} has an event`).toBe(false)
 
     // Whoever asks again hears the same.
