@@ -94,7 +94,10 @@ describe.each(kafkaWays)('$strategy $fencing', way => {
     await net.check(replica, other)
   })
 
-  test('no reply for longer than the command waits: outcome-unknown, and the same id is accepted once', async () => {
+  test.each([
+    ['no reply', 'hold'],
+    ['no connection, and then nothing to read,', 'cut'],
+  ] as const)('%s for longer than the command waits: outcome-unknown, and the same id is accepted once', async (_, how) => {
     const net = await Net.make()
     const replica = await net.open('through', way)
     await net.ledger.pay(replica)
@@ -103,7 +106,8 @@ describe.each(kafkaWays)('$strategy $fencing', way => {
     const watch = net.proxy.on({ api: PRODUCE, direction: 'request', where: ({ bytes }) => bytes.includes('"lost"') && hold() }, 'drop')
     const hold = () => {
       watch.remove()
-      for (const api of [transactional(way) ? END_TXN : PRODUCE, FETCH]) held.push(net.proxy.on({ direction: 'reply', api }, 'hold'))
+      held.push(net.proxy.on({ direction: 'reply', api: transactional(way) ? END_TXN : PRODUCE }, how))
+      held.push(net.proxy.on({ direction: 'reply', api: FETCH }, 'hold'))
       return false
     }
     const error = await net.ledger.pay(replica, 'ann', { id: 'lost', timeout: 500 }).catch((cause: unknown) => cause)
