@@ -23,12 +23,15 @@ export function judge(
 ): {
   readonly problems: string[]
   readonly accepted: Map<string, Decision>
+  /** Decisions that stand there for nothing: they came too late, or twice. */
+  readonly refused: number
   readonly digests: Map<string, string>
 } {
   const problems: string[] = []
   const accepted = new Map<string, Decision>()
   const tenants = new Map<string, Tenant>()
   let shard = emptyShard
+  let refused = 0
   for (const { position, value, tenant: name } of log) {
     const record = decode(value)
     if (record.kind === 'foreign') problems.push(`foreign record at ${position}`)
@@ -44,7 +47,10 @@ export function judge(
       tenant.speculate()
       let { version } = tenant.state
       for (const [index, decision] of record.decisions.entries()) {
-        if (verdicts[index] !== 'accepted') continue
+        if (verdicts[index] !== 'accepted') {
+          refused++
+          continue
+        }
         if (accepted.has(decision.id)) problems.push(`${decision.id} was accepted twice`)
         accepted.set(decision.id, decision)
         const { command, input } = askedBy(decision.id)
@@ -68,5 +74,5 @@ export function judge(
     if (queries.all('SELECT 1 FROM account WHERE cents < 0').length > 0) problems.push('an account is below zero')
     tenant.close()
   }
-  return { problems, accepted, digests }
+  return { problems, accepted, refused, digests }
 }

@@ -14,7 +14,7 @@ export interface Executes {
 }
 
 /** Codes of those who were told that nothing is known. */
-const doubtful: ReadonlySet<string> = new Set(['outcome-unknown', 'aborted', 'none'])
+export const doubtful: ReadonlySet<string> = new Set(['outcome-unknown', 'aborted', 'none'])
 
 export class Ledger {
   readonly #asked = new Map<string, Asked>()

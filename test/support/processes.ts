@@ -13,7 +13,7 @@ import { openReplica } from '../../src/index.ts'
 import type { LoggedEvent, ReplicaOptions, Status } from '../../src/replica.ts'
 import { folderOf } from '../../src/replica/data.ts'
 import { judge } from './judge.ts'
-import { recordsOf } from './ledger.ts'
+import { doubtful, recordsOf } from './ledger.ts'
 import { orderOfId } from './orders.ts'
 import type { Call, Reply } from './puppet.ts'
 import shop from './shop.ts'
@@ -275,6 +275,8 @@ export interface Checked {
   readonly version: number
   readonly accepted: number
   readonly rejected: number
+  /** Decisions that stand in the log for nothing. */
+  readonly refused: number
 }
 
 /**
@@ -304,6 +306,8 @@ export async function checkHistory({ log, folder, data, strategy, fencing, accou
       }
     }
     for (const { id, version: told } of accepted) expect(places.get(id), `${note}: accepted ${id} is lost or elsewhere`).toBe(told)
+    const unwritten = answers.filter(({ status, code = '' }) => status === 'failed' && !doubtful.has(code))
+    for (const { id, code } of unwritten) expect(places.has(id), `${note}: ${id} was told ${code}, and has an event`).toBe(false)
     for (const { id } of rejected) expect(places.has(id), `${note}: rejected ${id} has an event`).toBe(false)
 
     // Whoever asks again hears the same.
@@ -330,7 +334,7 @@ export async function checkHistory({ log, folder, data, strategy, fencing, accou
   }
 
   // Each decision that stands there saw all that it had to see.
-  const { problems, digests } = judge(await recordsOf(log), id => orderOfId(id, accounts))
+  const { problems, refused, digests } = judge(await recordsOf(log), id => orderOfId(id, accounts))
   expect(problems.slice(0, 5), note).toEqual([])
 
   // All replicas came to the same.
@@ -341,7 +345,7 @@ export async function checkHistory({ log, folder, data, strategy, fencing, accou
     const same = compare(fileOf(scratch), fileOf(path))
     expect(same, `${note}: ${path} ${same.equal ? '' : same.message}`).toMatchObject({ equal: true })
   }
-  return { version, accepted: accepted.length, rejected: rejected.length }
+  return { version, accepted: accepted.length, rejected: rejected.length, refused }
 
   async function digestOf(path: string): Promise<{ version: number; digest: string }> {
     await using replica = await openReplica(shop, { ...options, strategy: 'first-wins', data: path })
