@@ -55,7 +55,8 @@ test.each(['cut', 'silent'] as const)('%s for a minute, under each way at once',
       process.stdout.write(`${note}\n`)
       // A loop that never waits would take all of it.
       expect(cpu - before[n]!.cpu, note).toBeLessThan(10)
-      expect(memory - before[n]!.memory, note).toBeLessThan(40)
+      // Garbage that nobody needs to collect yet may stand there; what piles up with every attempt would be more.
+      expect(memory - before[n]!.memory, note).toBeLessThan(100)
     }
     proxy.heal()
     const from = performance.now()
