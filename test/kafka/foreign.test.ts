@@ -97,10 +97,18 @@ describe.each(kafkaWays)('$strategy $fencing', way => {
     const before = await Promise.all(replicas.map(replica => replica.status()))
     const all = rubbish(await alien.last(), before[0]!.term.number)
     for (const [n, [key, value]] of all.entries()) {
-      await alien.write(key, value, n % 2 === 0 ? [] : [['mainstem', 'not one'], ['barrier', '1']])
+      await alien.write(
+        key,
+        value,
+        n % 2 === 0
+          ? []
+          : [
+              ['mainstem', 'not one'],
+              ['barrier', '1'],
+            ],
+      )
       // Right behind it: the condition of an append must see it as what it is.
-      if (n % 5 === 0)
-        expect(await replicas[n % 2]!.execute('pay', { account: 'ann', cents: 10 })).toMatchObject({ status: 'accepted' })
+      if (n % 5 === 0) expect(await replicas[n % 2]!.execute('pay', { account: 'ann', cents: 10 })).toMatchObject({ status: 'accepted' })
     }
     const fresh = await open()
     const digests = []

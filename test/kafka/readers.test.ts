@@ -18,7 +18,12 @@ interface Read {
 
 /** Some commands of two tenants, one by one so that each has a record of its own. */
 async function write(log: string, way: Way): Promise<void> {
-  await using replica = (await openReplica(shop, { ...way, log, data: join(temporaryFolder(), 'data'), timeout: 50_000 })) as unknown as Replica
+  await using replica = (await openReplica(shop, {
+    ...way,
+    log,
+    data: join(temporaryFolder(), 'data'),
+    timeout: 50_000,
+  })) as unknown as Replica
   await replica.execute('pay', { account: 'ann', cents: 10 }, { id: 'one' })
   await replica.execute('take', { account: 'ann', cents: 3 }, { id: 'two', tenant: 'default' })
   await replica.execute('pay', { account: 'zoë', cents: 5 }, { id: 'three', tenant: 'other' })
@@ -38,7 +43,9 @@ function expectRecords(read: readonly Read[]): void {
   for (const { headers } of data) expect(headers['app']).toBe('shop')
   for (const { key, headers, value } of controls) expect([key, headers['kinds']]).toEqual([null, value.kind])
   expect(controls[0]!.value.kind).toBe('manifest')
-  expect(data[2]!.value['decisions']).toMatchObject([{ id: 'three', command: 'pay', events: [{ type: 'Paid', data: { account: 'zoë', cents: 5 } }] }])
+  expect(data[2]!.value['decisions']).toMatchObject([
+    { id: 'three', command: 'pay', events: [{ type: 'Paid', data: { account: 'zoë', cents: 5 } }] },
+  ])
   expect(data[3]!.value['decisions']).toMatchObject([{ id: 'no', events: [], rejection: { code: 'too-little' } }])
 }
 

@@ -75,7 +75,7 @@ describe.each(kafkaWays.filter(({ strategy }) => strategy === 'leader'))('$strat
     await annotate(`from the kill to an accepted command: ${Math.round(performance.now() - start)} ms`)
     const states = await Promise.all([one.status(), two.status()])
     expect(states.map(({ role }) => role).sort()).toEqual(['follower', 'leader'])
-    const [leader, follower] = states[0]!.role === 'leader' ? [one, two] : [two, one]
+    const [leader, follower] = states[0].role === 'leader' ? [one, two] : [two, one]
 
     const { term } = await follower.status()
     leader.stop()
@@ -123,7 +123,9 @@ describe.each(kafkaWays.filter(({ strategy }) => strategy === 'leader'))('$strat
   }, 120_000)
 })
 
-test('optimistic: one that is stopped with its transaction open is fenced; the others go on, and its client hears the truth', async ({ annotate }) => {
+test('optimistic: one that is stopped with its transaction open is fenced; the others go on, and its client hears the truth', async ({
+  annotate,
+}) => {
   const way = { strategy: 'optimistic' } as const
   const cast = new Cast()
   const { ledger } = cast

@@ -32,55 +32,59 @@ function fetched(proxy: Proxy): () => number {
   return () => bytes
 }
 
-test.each(['leader', 'first-wins'] as const)('%s: tenants are spread over the partitions, and each has its own versions and database', async strategy => {
-  const log = newUrl()
-  const folder = temporaryFolder()
-  await makeLog(log, 'shop', PARTITIONS)
-  const paths = [join(folder, 'one'), join(folder, 'two')]
-  const replicas = await Promise.all(paths.map(path => open(log, path, { strategy })))
-  await Promise.all(
-    names.flatMap((tenant, n) =>
-      Array.from({ length: 5 }, (_, m) =>
-        replicas[(n + m) % 2]!.execute('pay', { account: 'ann', cents: n + 1 }, { tenant, id: `same-${m}` }),
+test.each(['leader', 'first-wins'] as const)(
+  '%s: tenants are spread over the partitions, and each has its own versions and database',
+  async strategy => {
+    const log = newUrl()
+    const folder = temporaryFolder()
+    await makeLog(log, 'shop', PARTITIONS)
+    const paths = [join(folder, 'one'), join(folder, 'two')]
+    const replicas = await Promise.all(paths.map(path => open(log, path, { strategy })))
+    await Promise.all(
+      names.flatMap((tenant, n) =>
+        Array.from({ length: 5 }, (_, m) =>
+          replicas[(n + m) % 2]!.execute('pay', { account: 'ann', cents: n + 1 }, { tenant, id: `same-${m}` }),
+        ),
       ),
-    ),
-  )
-  for (const [n, tenant] of names.entries()) {
-    const digests = new Set<string>()
-    for (const replica of replicas) {
-      expect(await replica.query('total', undefined, { tenant, read: 'linearizable' })).toBe(5 * (n + 1))
-      const { version, digest } = await replica.digest(tenant)
-      expect(version).toBe(5)
-      digests.add(digest)
+    )
+    for (const [n, tenant] of names.entries()) {
+      const digests = new Set<string>()
+      for (const replica of replicas) {
+        expect(await replica.query('total', undefined, { tenant, read: 'linearizable' })).toBe(5 * (n + 1))
+        const { version, digest } = await replica.digest(tenant)
+        expect(version).toBe(5)
+        digests.add(digest)
+      }
+      expect(digests.size, tenant).toBe(1)
     }
-    expect(digests.size, tenant).toBe(1)
-  }
-  const events: LoggedEvent[] = []
-  for await (const event of replicas[0]!.events({ tenant: names[0]!, from: 1 })) if (events.push(event) === 5) break
-  expect(events.map(({ version }) => version)).toEqual([1, 2, 3, 4, 5])
+    const events: LoggedEvent[] = []
+    for await (const event of replicas[0]!.events({ tenant: names[0]!, from: 1 })) if (events.push(event) === 5) break
+    expect(events.map(({ version }) => version)).toEqual([1, 2, 3, 4, 5])
 
-  // Where the hash of Kafka's own clients puts their keys.
-  const place = Partitioners.DefaultPartitioner()
-  const metadata = Array.from({ length: PARTITIONS }, (_, partitionId) => ({ partitionId, leader: 1 })) as never
-  const logs = await openLogs(log)
-  try {
-    for (const [partition, shard] of logs.shards.entries()) {
-      const { records } = await shard.read(0, { wait: true })
-      const here = new Set(records.flatMap(({ tenant }) => (tenant === null ? [] : [tenant])))
-      expect([...here].sort()).toEqual(names.filter(name => partitionOf(name, PARTITIONS) === partition).sort())
-      for (const key of here)
-        expect(place({ topic: 'any', partitionMetadata: metadata, message: { key, value: null } })).toBe(partition)
+    // Where the hash of Kafka's own clients puts their keys.
+    const place = Partitioners.DefaultPartitioner()
+    const metadata = Array.from({ length: PARTITIONS }, (_, partitionId) => ({ partitionId, leader: 1 })) as never
+    const logs = await openLogs(log)
+    try {
+      for (const [partition, shard] of logs.shards.entries()) {
+        const { records } = await shard.read(0, { wait: true })
+        const here = new Set(records.flatMap(({ tenant }) => (tenant === null ? [] : [tenant])))
+        expect([...here].sort()).toEqual(names.filter(name => partitionOf(name, PARTITIONS) === partition).sort())
+        for (const key of here) expect(place({ topic: 'any', partitionMetadata: metadata, message: { key, value: null } })).toBe(partition)
+      }
+    } finally {
+      await logs.close()
     }
-  } finally {
-    await logs.close()
-  }
-  for (const path of paths) {
-    const files = readdirSync(folderOf(path, shop.name, revision(shop))).filter(name => name.endsWith('.db'))
-    expect(files.sort()).toEqual(names.map(name => `${name}.db`).sort())
-  }
-})
+    for (const path of paths) {
+      const files = readdirSync(folderOf(path, shop.name, revision(shop))).filter(name => name.endsWith('.db'))
+      expect(files.sort()).toEqual(names.map(name => `${name}.db`).sort())
+    }
+  },
+)
 
-test('a start reads no more than is new; a repeat no more than its record; a database that was deleted is made again', async ({ annotate }) => {
+test('a start reads no more than is new; a repeat no more than its record; a database that was deleted is made again', async ({
+  annotate,
+}) => {
   const log = newUrl()
   const folder = temporaryFolder()
   await makeLog(log, 'shop', PARTITIONS)
@@ -91,8 +95,7 @@ test('a start reads no more than is new; a repeat no more than its record; a dat
   const through = `kafka://${proxy.bootstrap}/${log.split('/').at(-1)}`
   const first = await open(through, data)
   const text = 'x'.repeat(20_000)
-  for (let m = 0; m < 4; m++)
-    await Promise.all(names.map(tenant => first.execute('note', { text }, { tenant, id: `note-${m}` })))
+  for (let m = 0; m < 4; m++) await Promise.all(names.map(tenant => first.execute('note', { text }, { tenant, id: `note-${m}` })))
   const size = 4 * TENANTS * text.length
   const before = new Map<string, string>()
   for (const tenant of names) before.set(tenant, (await first.digest(tenant)).digest)
@@ -116,8 +119,8 @@ test('a start reads no more than is new; a repeat no more than its record; a dat
   const file = join(folderOf(data, shop.name, revision(shop)), `${names[2]!}.db`)
   for (const end of ['', '-wal', '-shm']) rmSync(`${file}${end}`, { force: true })
   const third = await open(through, data)
-  expect(await third.digest(names[2]!)).toEqual({ version: 4, digest: before.get(names[2]!) })
-  expect(await third.digest(names[3]!)).toEqual({ version: 4, digest: before.get(names[3]!) })
+  expect(await third.digest(names[2])).toEqual({ version: 4, digest: before.get(names[2]!) })
+  expect(await third.digest(names[3])).toEqual({ version: 4, digest: before.get(names[3]!) })
   expect(await third.execute('note', { text }, { tenant: names[2]! })).toMatchObject({ version: 5 })
   expect(existsSync(file)).toBe(true)
 })

@@ -27,7 +27,8 @@ async function deleteTopic(url: string): Promise<void> {
     const conn = await client.connect(brokers[0]!.id, 'delete')
     const [answer] = await deleteTopics(conn, { topics: [{ name }], timeout: 10_000 })
     if (answer?.error !== 'NONE') throw new Error(`${answer?.error} ${answer?.message}`)
-    while ((await client.metadata(name)).topic?.error !== 'UNKNOWN_TOPIC_OR_PARTITION') await new Promise(resolve => setTimeout(resolve, 20))
+    while ((await client.metadata(name)).topic?.error !== 'UNKNOWN_TOPIC_OR_PARTITION')
+      await new Promise(resolve => setTimeout(resolve, 20))
   } finally {
     client.close()
   }
@@ -128,7 +129,9 @@ describe.each(kafkaWays)('$strategy $fencing', way => {
     )
     for (const [m, answer] of answers.entries())
       expect(answer).toMatchObject(
-        m % 20 === 7 ? { status: 'rejected', reason: { code: 'record-too-large' } } : { status: 'fulfilled', value: { status: 'accepted' } },
+        m % 20 === 7
+          ? { status: 'rejected', reason: { code: 'record-too-large' } }
+          : { status: 'fulfilled', value: { status: 'accepted' } },
       )
     expect(await replica.status()).toMatchObject({ failure: null })
   })

@@ -17,7 +17,10 @@ export interface Asked {
 }
 
 /** Folds the log once more, decides every accepted decision again at its place, and says what is wrong. */
-export function judge(log: Iterable<Stored>, askedBy: (id: string) => Asked): {
+export function judge(
+  log: Iterable<Stored>,
+  askedBy: (id: string) => Asked,
+): {
   readonly problems: string[]
   readonly accepted: Map<string, Decision>
   /** Decisions that stand there for nothing: they came too late, or twice. */

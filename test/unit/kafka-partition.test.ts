@@ -43,6 +43,9 @@ test('a broker that is behind for a moment, after others were lost: read on', as
 
 test('brokers that say again and again that nothing is there: records are missing', async () => {
   const log = partition(['OFFSET_OUT_OF_RANGE'])
-  expect(await failure(log.read(9, { wait: true }))).toMatchObject({ code: 'log-behind', message: expect.stringMatching(/was read up to 9/) })
+  expect(await failure(log.read(9, { wait: true }))).toMatchObject({
+    code: 'log-behind',
+    message: expect.stringMatching(/was read up to 9/),
+  })
   await log.close()
 })

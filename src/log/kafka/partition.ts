@@ -114,7 +114,10 @@ export class PartitionLog implements Log {
       if (signal?.aborted || this.#closing.signal.aborted || after >= upTo) return nothing
       // One record costs its batch, and not whatever stands behind it.
       const bytes = upTo === after + 1 ? ONE_BATCH : FETCH_BYTES
-      const fetched = await aborted(wait && !this.#tailing ? this.#tail(after, bytes, signal) : this.#fetch(after, 'read', 0, bytes, signal), signal)
+      const fetched = await aborted(
+        wait && !this.#tailing ? this.#tail(after, bytes, signal) : this.#fetch(after, 'read', 0, bytes, signal),
+        signal,
+      )
       if (!fetched) return nothing
       if (fetched.reached <= after) {
         if (!wait) return nothing
@@ -153,7 +156,13 @@ export class PartitionLog implements Log {
   }
 
   /** One fetch, however often it must be asked for. */
-  async #fetch(after: Position, purpose: string, maxWait: number, maxBytes = FETCH_BYTES, signal?: AbortSignal): Promise<Fetched | undefined> {
+  async #fetch(
+    after: Position,
+    purpose: string,
+    maxWait: number,
+    maxBytes = FETCH_BYTES,
+    signal?: AbortSignal,
+  ): Promise<Fetched | undefined> {
     const until = maxWait > 0 ? Infinity : performance.now() + PATIENCE
     for (let tries = 0, beyond = 0; ; tries++) {
       if (signal?.aborted || this.#closing.signal.aborted) return undefined
