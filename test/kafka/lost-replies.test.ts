@@ -45,7 +45,7 @@ class Net {
     const data = join(this.#folder, `data-${++this.#count}`)
     const replica = await openReplica(shop, { ...way, log: how === 'through' ? this.#through : this.log, data, timeout: 50_000 })
     onTestFinished(() => replica.close())
-    return replica as unknown as Replica
+    return replica
   }
 
   /** All replicas have come to what the log says. */

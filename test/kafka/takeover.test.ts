@@ -75,7 +75,7 @@ describe.each(kafkaWays.filter(({ strategy }) => strategy === 'leader'))('$strat
     await annotate(`from the kill to an accepted command: ${Math.round(performance.now() - start)} ms`)
     const states = await Promise.all([one.status(), two.status()])
     expect(states.map(({ role }) => role).sort()).toEqual(['follower', 'leader'])
-    const [leader, follower] = states[0]!.role === 'leader' ? [one, two] : [two, one]
+    const [leader, follower] = states[0].role === 'leader' ? [one, two] : [two, one]
 
     const { term } = await follower.status()
     leader.stop()

@@ -267,6 +267,42 @@ function opened(options: { after: number; offset: number; version?: 1 | 2 }, rec
   return { script, key, batch }
 }
 
+test('transactions: a batch that is too large goes in halves; afterwards, and behind what is too large alone, they are whole again', () => {
+  const script = new Script()
+  const append = (...values: string[]) => values.map(value => script.append({ after: 0 }, [record(value, value)]))
+  const commit = (): string[] => {
+    const values = valuesOf(script.produced(3))
+    script.reply({ error: 'NONE', between: [] })
+    script.reply({ error: 'NONE', producerId: 7n, epoch: 2 })
+    expect(script.next().api).toBe('passed')
+    script.reply({ error: 'NONE' })
+    return values
+  }
+  const tooLarge = () => {
+    script.reply({ error: 'MESSAGE_TOO_LARGE' })
+    script.wait()
+  }
+  append('a', 'b', 'c', 'd')
+  script.init()
+  tooLarge()
+  script.init(1)
+  expect([commit(), commit()]).toEqual([
+    ['a', 'b'],
+    ['c', 'd'],
+  ])
+  for (let n = 0; n < 20; n++) {
+    const [key] = append('large')
+    tooLarge()
+    expect(script.answers.get(key!)).toMatchObject([{ status: 'not-written', cause: { code: 'record-too-large' } }])
+    script.init(1)
+  }
+  append('large')
+  tooLarge()
+  append('e', 'f', 'g', 'h')
+  script.init(1)
+  expect(commit()).toEqual(['e', 'f', 'g', 'h'])
+})
+
 test('transactions: where nothing can stand between base and record, nothing is looked at', () => {
   const { script, key, batch } = opened({ after: 5, offset: 5 })
   expect(batch.readInt16BE(21) & 0x10).toBe(0x10)

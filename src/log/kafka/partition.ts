@@ -164,7 +164,7 @@ export class PartitionLog implements Log {
     signal?: AbortSignal,
   ): Promise<Fetched | undefined> {
     const until = maxWait > 0 ? Infinity : performance.now() + PATIENCE
-    for (let tries = 0; ; tries++) {
+    for (let tries = 0, beyond = 0; ; tries++) {
       if (signal?.aborted || this.#closing.signal.aborted) return undefined
       const { leaderEpoch } = this.#where()
       const lastFetchedEpoch = this.#lineage?.reached === after ? this.#lineage.epoch : -1
@@ -188,10 +188,10 @@ export class PartitionLog implements Log {
         return { records, reached: next }
       }
       if (reply.error === 'OFFSET_OUT_OF_RANGE') {
-        // A leader that is behind says the same: who leads is looked up first.
+        // A leader that is behind says the same: who leads is looked up first, again and again.
         await this.#topic.refresh()
-        if (tries >= 3) throw this.#missing(await this.#range(after))
-      }
+        if (++beyond > 3) throw this.#missing(await this.#range(after))
+      } else beyond = 0
       await this.#again(reply.error, tries, until)
     }
   }

@@ -33,12 +33,12 @@ export class Queue {
   }
 
   /** The next ones that fit together, at least one. A `take` goes alone: it is the first record under its epoch. */
-  next(maxBytes: number): Item[] {
+  next(maxBytes: number, most = Infinity): Item[] {
     let bytes = 0
     let count = 0
     for (const { record, append } of this.#items) {
       bytes += Buffer.byteLength(record.value) + OVERHEAD
-      if (count > 0 && (bytes > maxBytes || append.fence === 'take' || this.#items[0]!.append.fence === 'take')) break
+      if (count > 0 && (count === most || bytes > maxBytes || append.fence === 'take' || this.#items[0]!.append.fence === 'take')) break
       count++
     }
     return this.#items.splice(0, count)

@@ -50,7 +50,8 @@ export class TransactionLane {
   #notBefore = 0
   #failures = 0
   #fencings = 0
-  #maxBatchBytes: number
+  /** So many records make a batch at most: fewer where the last one was too large. */
+  #most = Infinity
   #now = 0
   #closed = false
   #out: Output[] = []
@@ -58,7 +59,6 @@ export class TransactionLane {
   constructor(options: TransactionLaneOptions) {
     this.#options = options
     this.#initiation = new Initiation(options.transactionalId)
-    this.#maxBatchBytes = options.maxBatchBytes
   }
 
   get due(): number | undefined {
@@ -106,7 +106,7 @@ export class TransactionLane {
   }
 
   #freeze(identity: Identity): void {
-    const items = this.#queue.next(this.#maxBatchBytes)
+    const items = this.#queue.next(this.#options.maxBatchBytes, this.#most)
     const records = items.map(({ record }) => record)
     const batch = encodeRecords(records, this.#options.app, identity, true)
     this.#flight = { items, batch, stage: this.#options.version === 1 ? 'add' : 'produce', first: 0 }
@@ -189,8 +189,10 @@ export class TransactionLane {
     if (fate === 'too-large') {
       this.#giveUpIdentity(flight)
       if (items.length === 1) this.#queue.answer(items[0]!, { status: 'not-written', cause: tooLarge(items[0]!.record) })
-      else this.#queue.back(items)
-      this.#maxBatchBytes = Math.max(1, this.#maxBatchBytes >> 1)
+      else {
+        this.#queue.back(items)
+        this.#most = items.length >> 1
+      }
       return
     }
     if (fate !== 'written') return this.#failed(flight, reply)
@@ -227,6 +229,7 @@ export class TransactionLane {
       case 'committed':
         for (const [index, item] of items.entries()) this.#queue.answer(item, at(first, index))
         this.#failures = this.#fencings = 0
+        this.#most *= 2
         this.#goOnWith(flight, reply)
         return
       case 'aborted':

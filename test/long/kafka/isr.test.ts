@@ -29,7 +29,7 @@ test.each(kafkaWays)('$strategy $fencing', async way => {
   for (const n of [1, 2]) {
     const replica = await openReplica(shop, { ...way, log, data: join(folder, `data-${n}`), timeout: 60_000 })
     onTestFinished(() => replica.close())
-    replicas.push(replica as unknown as Replica)
+    replicas.push(replica)
   }
   for (const replica of replicas) await ledger.pay(replica)
 
@@ -44,13 +44,19 @@ test.each(kafkaWays)('$strategy $fencing', async way => {
     )
     // They were sent, so nobody knows; or found the way closed already.
     for (const answer of early)
-      expect(answer).toMatchObject({ status: 'rejected', reason: { retry: 'safe', code: expect.stringMatching(/^(outcome-unknown|timeout|not-leader)$/) } })
+      expect(answer).toMatchObject({
+        status: 'rejected',
+        reason: { retry: 'safe', code: expect.stringMatching(/^(outcome-unknown|timeout|not-leader)$/) },
+      })
     const late = await Promise.allSettled(
       Array.from({ length: 8 }, (_, n) => ledger.pay(replicas[n % 2], `a${n}`, { id: `late-${n}`, timeout: 2_000 })),
     )
     // Behind those that wait: never sent.
     for (const answer of late)
-      expect(answer).toMatchObject({ status: 'rejected', reason: { retry: 'safe', code: expect.stringMatching(/^(outcome-unknown|timeout|not-leader)$/) } })
+      expect(answer).toMatchObject({
+        status: 'rejected',
+        reason: { retry: 'safe', code: expect.stringMatching(/^(outcome-unknown|timeout|not-leader)$/) },
+      })
     expect(await replicas[0]!.query('total')).toBe(2)
   } finally {
     await Promise.all(others.map(broker => broker.continue()))
