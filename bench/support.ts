@@ -1,5 +1,5 @@
 /** What the benchmarks share: closed-loop clients, rounds that alternate, medians. Figures are ratios inside one run; machines are noisy. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -28,8 +28,11 @@ export async function closedLoop(clients: number, duration: number, call: (n: nu
   )
   const seconds = (performance.now() - start) / 1_000
   latencies.sort((a, b) => a - b)
-  const quantile = (q: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * q))] ?? 0
-  return { perSecond: latencies.length / seconds, p50: quantile(0.5), p99: quantile(0.99) }
+  return { perSecond: latencies.length / seconds, p50: quantileOf(latencies, 0.5), p99: quantileOf(latencies, 0.99) }
+}
+
+export function quantileOf(sorted: readonly number[], q: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? 0
 }
 
 export function median(values: readonly number[]): number {
@@ -47,15 +50,34 @@ export async function inFolder<T>(work: (folder: string) => Promise<T>): Promise
   }
 }
 
-export function table(rows: readonly Record<string, string | number>[]): string {
+type Rows = readonly Readonly<Record<string, string | number>>[]
+
+export function table(rows: Rows): string {
   const columns = Object.keys(rows[0] ?? {})
-  const text = (value: string | number | undefined) => (typeof value === 'number' ? format(value) : (value ?? ''))
   const widths = columns.map(column => Math.max(column.length, ...rows.map(row => text(row[column]).length)))
   const line = (cells: readonly string[]) => cells.map((cell, n) => cell.padStart(widths[n]!)).join('  ')
   return [line(columns), ...rows.map(row => line(columns.map(column => text(row[column]))))].join('\n')
 }
 
+export function markdown(rows: Rows): string {
+  const columns = Object.keys(rows[0] ?? {})
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
+  const rule = columns.map(column => (typeof rows[0]![column] === 'number' ? '---:' : '---'))
+  return [line(columns), line(rule), ...rows.map(row => line(columns.map(column => text(row[column]))))].join('\n')
+}
+
+/** Puts a text between its two marks in a document: `<!-- NAME -->` and `<!-- end of NAME -->`. */
+export function fill(path: string, name: string, content: string): void {
+  const old = readFileSync(path, 'utf8')
+  const [start, end] = [`<!-- ${name} -->`, `<!-- end of ${name} -->`]
+  const [from, to] = [old.indexOf(start), old.indexOf(end)]
+  if (from < 0 || to < from) throw new Error(`${path} has no place for ${name}`)
+  writeFileSync(path, `${old.slice(0, from + start.length)}\n\n${content}\n\n${old.slice(to)}`)
+}
+
+const text = (value: string | number | undefined): string => (typeof value === 'number' ? format(value) : (value ?? ''))
+
 function format(value: number): string {
-  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en')
+  if (Math.abs(value) >= 100 || Number.isInteger(value)) return Math.round(value).toLocaleString('en')
   return value.toFixed(2)
 }
