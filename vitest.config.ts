@@ -6,7 +6,7 @@ import { lacking } from './test/support/kafka/install.ts'
 const conditions = ['source', 'node', 'import', 'module', 'default']
 
 /** What asks for a cluster of its own, and for the tools that come with it. */
-const ownClusters = ['test/kafka/brokers.test.ts', 'test/kafka/security.test.ts', 'test/long/kafka/**']
+const ownClusters = ['brokers', 'faults', 'security'].map(name => `test/kafka/${name}.test.ts`).concat('test/long/kafka/**')
 /** Test files that cannot run here, for want of Kafka. On a build server they run and fail. */
 export const leftOut = missing()
 

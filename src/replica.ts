@@ -202,6 +202,7 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
   const kafka = {
     app: app.name,
     accept: options.accept ?? acceptedIn(process.env),
+    transactional: options.strategy !== 'first-wins',
     ...(fencing === undefined ? {} : { fencing }),
     ...(maxRecordBytes === undefined ? {} : { maxRecordBytes }),
   }

@@ -56,7 +56,11 @@ interface Attempt {
 /** The types of its events, in order of appearance. */
 const kindsOf = ({ decisions }: DataRecord): string[] => [...new Set(decisions.flatMap(({ events }) => events.map(({ type }) => type)))]
 
-const isTooLarge = (cause: unknown): cause is EngineError => cause instanceof EngineError && cause.code === 'record-too-large'
+/** To write it again would fail again. */
+const isFinal = (cause: unknown): cause is EngineError =>
+  cause instanceof EngineError && (cause.code === 'record-too-large' || cause.code === 'log-denied')
+/** For so long a failure of the log explains why somebody waits, ms: reads, campaigns and barriers are tried again sooner. */
+const TROUBLE = 2_000
 
 /** Whatever cannot be written any more stands in the log. */
 function close(home: Home, lazily = false): void {
@@ -135,6 +139,8 @@ export class Shard {
   #doubtful: Attempt[] = []
   #cursor: Position
   #state: ShardState
+  /** The last failure of the log that leaves somebody waiting. */
+  #troubled: { readonly at: number; readonly cause: EngineError } | undefined
   #campaign: { readonly number: number; readonly since: number; readonly value: string } | undefined
   /** A term record is on its way, and the log has not answered yet. */
   #claiming = false
@@ -279,6 +285,9 @@ export class Shard {
         break
       case 'appended':
         this.#appended(input.append, input.answers)
+        break
+      case 'unreadable':
+        this.#trouble(input.error)
         break
       case 'lost':
         this.#lost(input.error)
@@ -492,6 +501,7 @@ export class Shard {
       // Its outcome is read from the log, whatever the answer was. Where that is unknown the next one is itself the barrier: of two records
       // with the same number the first counts.
       if (answer.status !== 'written') this.#campaign = undefined
+      this.#noteTrouble(answer)
       if (answer.status === 'unknown') this.#retryCampaignAt = this.#now + 50 + this.#options.random() * 100
       // Somebody else campaigns, too, and was later: it withdraws for a while.
       if (answer.status === 'not-written')
@@ -526,9 +536,9 @@ export class Shard {
           this.#noteFatal(answer)
           if (answer.fenced && this.reigning) this.#fencedOff()
           attempt.home.notBefore = this.#now + 5 + this.#options.random() * 20
-          if (isTooLarge(answer.cause)) {
-            // Each half by itself; what is too large alone never fits.
-            if (attempt.requests.length > 1) attempt.home.limit = attempt.requests.length >> 1
+          // Each half of what is too large by itself; what is too large alone never fits.
+          if (isFinal(answer.cause)) {
+            if (answer.cause.code === 'record-too-large' && attempt.requests.length > 1) attempt.home.limit = attempt.requests.length >> 1
             else for (const request of attempt.requests) this.#refuse(request, answer.cause)
           }
           attempt.home.hindrance = answer.cause
@@ -582,6 +592,19 @@ export class Shard {
         ? answer.cause
         : new EngineError('log-failed', 'the log can no longer be written', { cause: answer.cause })
     this.#refuseAll(this.#failure)
+  }
+
+  #noteTrouble(answer: Appended): void {
+    if (answer.status !== 'written' && answer.status !== 'conflict') this.#trouble(answer.cause)
+  }
+
+  #trouble(cause: unknown): void {
+    if (cause instanceof EngineError) this.#troubled = { at: this.#now, cause }
+  }
+
+  /** What keeps the log from being read, or anybody from leading, at present. */
+  #why(): EngineError | undefined {
+    return this.#troubled && this.#now - this.#troubled.at < TROUBLE ? this.#troubled.cause : undefined
   }
 
   #unknownForGood(attempt: Attempt, cause: unknown): void {
@@ -1034,6 +1057,7 @@ export class Shard {
     this.#barriers.delete(nonce)
     if (!barrier) return
     this.#noteFatal(answer)
+    this.#noteTrouble(answer)
     this.#newReads.push(...barrier.reads)
     for (const attempt of barrier.attempts) (attempt.value === undefined ? this.#quietAttempts : this.#doubtful).push(attempt)
   }
@@ -1221,19 +1245,19 @@ export class Shard {
       if (request.deadline + 2 * GIVING_UP <= now) this.#refuse(request, this.#lateError(request, true))
       if (request.done) this.#forwarded.delete(request)
     }
-    for (const read of this.#allReads()) if (read.deadline <= now) this.#serve(read, notReady(read))
+    for (const read of this.#allReads()) if (read.deadline <= now) this.#serve(read, notReady(read, this.#why()))
   }
 
   #lateError(request: Request, sent: boolean): EngineError {
     const { id } = request
-    if (sent) return unknownOutcome(request)
+    if (sent) return unknownOutcome(request, this.#why())
+    const late = (code: 'not-leader' | 'timeout', message: string, cause: unknown): EngineError =>
+      cause instanceof Error ? new EngineError(code, `${message}: ${cause.message}`, { id, cause }) : new EngineError(code, message, { id })
     if (this.#role().may !== 'write')
-      return new EngineError('not-leader', 'no leader could be reached before the deadline; nothing was written', { id })
+      return late('not-leader', 'no leader could be reached before the deadline; nothing was written', this.#why())
     if (!this.#live)
       return new EngineError('not-ready', 'the replica was still reading the log when the deadline passed; nothing was written', { id })
-    const { hindrance } = this.#home(request.tenant)
-    const why = hindrance instanceof Error ? `: ${hindrance.message}` : ''
-    return new EngineError('timeout', `the deadline passed before anything was written${why}`, { id, ...(why ? { cause: hindrance } : {}) })
+    return late('timeout', 'the deadline passed before anything was written', this.#home(request.tenant).hindrance ?? this.#why())
   }
 
   #abandon(item: Request | Read, error: EngineError): void {

@@ -16,6 +16,8 @@ import { Topic } from './kafka/topic.ts'
 export interface KafkaOptions {
   /** Strategy leader: how the one before is kept out. Default: epoch. */
   readonly fencing?: Fencing
+  /** Whether records are written under transactional ids, fencing permitting: not by first-wins. Default: yes. */
+  readonly transactional?: boolean
   /** Named in each record's headers. */
   readonly app?: string
   /** The most that a batch may take, bytes; a single record may be larger. */
@@ -67,6 +69,7 @@ export class KafkaLogs implements Logs {
     url: string,
     {
       fencing = 'epoch',
+      transactional = true,
       app,
       maxBatchBytes = MAX_BATCH_BYTES,
       maxRecordBytes = MAX_RECORD_BYTES,
@@ -85,7 +88,9 @@ export class KafkaLogs implements Logs {
       // A roster that is missing is made below. Who only looks on is not kept from seeing what is wrong.
       const accepted = [...accept, 'roster-missing']
       const notices =
-        as === 'reader' ? [] : await checkCluster(topic, { accept: accepted, maxRecordBytes, transactional: fencing !== 'term' })
+        as === 'reader'
+          ? []
+          : await checkCluster(topic, { accept: accepted, maxRecordBytes, transactional: transactional && fencing !== 'term' })
       if (as !== 'reader') roster = await KafkaRoster.open(topic)
       if (roster?.copying && as === 'replica')
         throw new EngineError(

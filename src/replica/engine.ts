@@ -401,6 +401,7 @@ export class Engine {
 
   async #unreadable(error: unknown): Promise<void> {
     this.#around.notice(`the log could not be read: ${(error as Error).message}`)
+    this.#feed({ type: 'unreadable', error })
     await new Promise(resolve => setTimeout(resolve, 250))
   }
 

@@ -5,12 +5,13 @@ import type { Read, Request } from './protocol.ts'
 /** Codes that leave open whether the command was written. */
 export const speaksOfDoubt: ReadonlySet<string> = new Set(['outcome-unknown', 'aborted'])
 
-export function notReady(read: Read): EngineError {
+export function notReady(read: Read, cause?: EngineError): EngineError {
   const what =
     typeof read.level === 'object'
       ? `version ${read.level.version} of tenant ${read.tenant}`
       : `the head of the log for tenant ${read.tenant}`
-  return new EngineError('not-ready', `the replica did not reach ${what} before the deadline`)
+  const why = cause ? `: ${cause.message}` : ''
+  return new EngineError('not-ready', `the replica did not reach ${what} before the deadline${why}`, { cause })
 }
 
 export function expired(id: string): EngineError {

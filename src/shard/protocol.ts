@@ -75,6 +75,8 @@ export type Input =
       readonly last: boolean
     }
   | { readonly type: 'misplaced'; readonly tenant: string; readonly error: EngineError | 'rebuild' }
+  /** The log cannot be read at present. */
+  | { readonly type: 'unreadable'; readonly error: unknown }
   | { readonly type: 'stop' }
   /** The patience of `stop` is over: whoever still waits is told so. */
   | { readonly type: 'end' }

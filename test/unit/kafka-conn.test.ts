@@ -233,6 +233,18 @@ describe('a connection', () => {
     expect(error.message).not.toContain('s3cret')
   })
 
+  test('by a mechanism that the broker does not take names the setting', async () => {
+    const { port } = await broker(({ id, key }, socket) => {
+      if (key === 18) socket.write(frame(id, shorts(35)))
+      // UNSUPPORTED_SASL_MECHANISM, and those that it takes.
+      else socket.write(frame(id, shorts(33), [0, 0, 0, 1, 0, 5], Buffer.from('PLAIN')))
+    })
+    const error = await failure(open(port, { sasl: { mechanism: 'SCRAM-SHA-256', username: 'me', password: () => 's3cret' } }))
+    expect(error).toMatchObject({ sent: false, refused: true })
+    expect(error.message).toMatch(/Set KAFKA_SASL_MECHANISM to one that the brokers take; it is SCRAM-SHA-256$/)
+    expect(error.message).not.toContain('s3cret')
+  })
+
   test('that ends while the broker is told who we are was not refused', async () => {
     const { port } = await broker(({ id, key }, socket) => void (key === 18 ? socket.write(frame(id, shorts(35))) : socket.end()))
     const sasl = { mechanism: 'PLAIN', username: 'me', password: () => 'x' } as const

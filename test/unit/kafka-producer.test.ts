@@ -187,6 +187,22 @@ test('what waits can be given up, what has begun cannot', () => {
   expect(script.answers.get(late)).toMatchObject([{ status: 'not-written', fatal: true }])
 })
 
+test.each([
+  ['plain', undefined],
+  ['in transactions', 1],
+])('%s: what is given up says why it was not written so far', (_, after) => {
+  const script = new Script()
+  const asked = after === undefined ? {} : { after }
+  script.append(asked)
+  script.init()
+  const waits = script.append(asked)
+  expect(script.next().api).toBe('produce')
+  script.reply({ error: 'KAFKA_STORAGE_ERROR' })
+  script.giveUp(waits)
+  const message = "the cluster did not take it in time: the disk of the partition's leader is full or broken (KAFKA_STORAGE_ERROR)"
+  expect(script.answers.get(waits)).toMatchObject([{ status: 'not-written', cause: { code: 'timeout', message } }])
+})
+
 // --- The fence by epoch ---------------------------------------------------------------------------------------------------------
 
 test('epoch: a reign begins under an epoch of its own, with sequence 0', () => {

@@ -15,6 +15,25 @@ function file(name: string, text: string): string {
 }
 
 const url = 'kafka://localhost/orders'
+
+/** Made for this test, signed by itself. */
+const certificate = `-----BEGIN CERTIFICATE-----
+MIIBdTCCARugAwIBAgIUbIQEkZhluGDTIGhD98DxJHn2S88wCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjYxNzA1NDFaGA8yMTI2MTEwMjE3MDU0
+MVowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABHFC
+9Onjy9Pc05PkQ2DpGO74qmscv5zH66oS40SAt9AzWbTXFgo7INlP5N6OTvrGt/z/
+mAwpit5CbC5Zn+0yk26jUzBRMB0GA1UdDgQWBBS13vOR9UBShUsLGxE4f9zg3cx+
+9zAfBgNVHSMEGDAWgBS13vOR9UBShUsLGxE4f9zg3cx+9zAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0gAMEUCIQDZjwt97jIDxCS2Ha23vcRmDNCpKt1CdI1l
+wYoukX3YpAIgCsgaUstzM6jF3OU7B4h9DMVsBNi+rXVilKORmhH0z9M=
+-----END CERTIFICATE-----
+`
+const privateKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgL1kw8thb8pE21FZo
+g8FmbLJ7OAjiBRsNqxWT+iqHM7ihRANCAARxQvTp48vT3NOT5ENg6Rju+KprHL+c
+x+uqEuNEgLfQM1m01xYKOyDZT+Tejk76xrf8/5gMKYreQmwuWZ/tMpNu
+-----END PRIVATE KEY-----
+`
 const settings = (env: Record<string, string>) => kafkaSettings(url, env).settings
 
 function refusal(url: string, env: Record<string, string> = {}): string {
@@ -111,11 +130,11 @@ describe('the environment', () => {
   })
 
   test('TLS', () => {
-    const [ca, cert, key] = [file('ca.pem', 'CA'), file('cert.pem', 'CERT'), file('key.pem', 'KEY')]
+    const [ca, cert, key] = [file('ca.pem', certificate), file('cert.pem', certificate), file('key.pem', privateKey)]
     expect(settings({ KAFKA_SSL: 'true' }).tls).toEqual({})
     expect(
       settings({ KAFKA_SSL: 'true', KAFKA_SSL_CA: ca, KAFKA_SSL_CERT: cert, KAFKA_SSL_KEY: key, KAFKA_SSL_SERVERNAME: 'kafka' }).tls,
-    ).toEqual({ ca: 'CA', cert: 'CERT', key: 'KEY', servername: 'kafka' })
+    ).toEqual({ ca: certificate, cert: certificate, key: privateKey, servername: 'kafka' })
     expect(settings({ KAFKA_SSL: 'false' }).tls).toBeUndefined()
     expect(refusal(url, { KAFKA_SSL: 'yes' })).toContain("'true' or 'false'")
     expect(refusal(url, { KAFKA_SSL_CA: ca })).toBe("KAFKA_SSL_CA is set, but KAFKA_SSL is not 'true'")
@@ -124,6 +143,18 @@ describe('the environment', () => {
     expect(refusal(url, { KAFKA_SSL: 'true', KAFKA_SSL_CA: join(folder, 'none.pem') })).toMatch(
       /KAFKA_SSL_CA names a file.*none\.pem \(ENOENT\)/,
     )
+    const rubbish = file('rubbish.pem', 's3cret')
+    const none = [
+      refusal(url, { KAFKA_SSL: 'true', KAFKA_SSL_CA: rubbish }),
+      refusal(url, { KAFKA_SSL: 'true', KAFKA_SSL_CERT: cert, KAFKA_SSL_KEY: rubbish }),
+      refusal(url, { KAFKA_SSL: 'true', KAFKA_SSL_CERT: rubbish, KAFKA_SSL_KEY: key }),
+    ]
+    expect(none).toEqual([
+      expect.stringMatching(/^KAFKA_SSL_CA names a file that holds no certificate in PEM: .*rubbish\.pem/),
+      expect.stringMatching(/^KAFKA_SSL_CERT and KAFKA_SSL_KEY are no certificate in PEM and its key/),
+      expect.stringMatching(/^KAFKA_SSL_CERT and KAFKA_SSL_KEY are no certificate in PEM and its key/),
+    ])
+    expect(none.join()).not.toContain('s3cret')
   })
 
   test('a user and a password', () => {

@@ -40,6 +40,8 @@ export class BatchLane {
   #calls = 0
   #notBefore = 0
   #failures = 0
+  /** What the last request came to, if to nothing. */
+  #hindrance: EngineError | undefined
   #now = 0
   #closed = false
   #out: Output[] = []
@@ -58,10 +60,11 @@ export class BatchLane {
     this.#now = now
     this.#out = []
     if (input.type === 'append') this.#queue.push(input.append)
-    else if (input.type === 'give-up') this.#queue.refuse({ status: 'not-written', cause: givenUp() }, input.key)
+    else if (input.type === 'give-up') this.#queue.refuse({ status: 'not-written', cause: givenUp(this.#hindrance) }, input.key)
     else if (input.type === 'close') this.#close()
     else if (input.type === 'reply' && input.call === this.#call) {
       this.#call = undefined
+      this.#hindrance = input.reply.error === 'NONE' ? undefined : refusal(input.reply, this.#options.transactionalId)
       if (this.#flight) this.#produced(this.#flight, input.reply)
       else this.#initiated(input.reply)
     }
@@ -156,4 +159,7 @@ export class BatchLane {
   }
 }
 
-export const givenUp = (): EngineError => new EngineError('timeout', 'the cluster did not take it in time')
+export function givenUp(hindrance: EngineError | undefined): EngineError {
+  const why = hindrance ? `: ${hindrance.message}` : ''
+  return new EngineError('timeout', `the cluster did not take it in time${why}`, { cause: hindrance })
+}

@@ -4,6 +4,7 @@
  * it, for later answers would come behind it; and nothing is left running once a connection is closed.
  */
 import { AuthenticationError, Connection, type ConnectionOptions, type Reader, type Writer } from '@platformatic/kafka'
+import { remedy } from './remedies.ts'
 import type { KafkaSettings } from './settings.ts'
 
 /** The connection failed, at any stage. The one error that calls throw. */
@@ -62,19 +63,22 @@ export class Conn {
   versions: BrokerVersions = { ranges: new Map(), features: new Map() }
 
   readonly #transport: Connection
-  readonly #requestTimeout: number
+  readonly #settings: KafkaSettings
   readonly #pending = new Set<Pending>()
   /** Requests that wait for a session to be prolonged, in order. */
   readonly #held: (() => void)[] = []
   readonly #onClose: ((conn: Conn) => void) | undefined
   #failure: string | undefined
   #cause: unknown
+  #answered = false
+  /** Closed by `close`. */
+  #ours = false
 
   private constructor(host: string, port: number, purpose: string, settings: KafkaSettings, onClose?: (conn: Conn) => void) {
     this.host = host
     this.port = port
     this.label = `${purpose} to ${host}:${port}`
-    this.#requestTimeout = settings.requestTimeout
+    this.#settings = settings
     this.#onClose = onClose
     this.#transport = new Connection(settings.clientId, transportOptions(settings))
     // Without a listener an 'error' event would end the process.
@@ -108,6 +112,7 @@ export class Conn {
 
   /** Whatever waits for an answer fails with `Disconnected`. */
   close(): void {
+    this.#ours ||= !this.closed
     this.#fail('was closed')
   }
 
@@ -117,7 +122,7 @@ export class Conn {
    * @param timeout milliseconds until the connection is given up; the settings' `requestTimeout` unless said otherwise
    * @throws Disconnected
    */
-  request<Answer>(api: Api, body: Writer, parse: (reader: Reader) => Answer, timeout = this.#requestTimeout): Promise<Answer> {
+  request<Answer>(api: Api, body: Writer, parse: (reader: Reader) => Answer, timeout = this.#settings.requestTimeout): Promise<Answer> {
     if (this.closed) return Promise.reject(this.#disconnected(false))
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     const timer = setTimeout(() => this.#fail(`gave no answer for ${timeout} ms`), timeout)
@@ -142,7 +147,11 @@ export class Conn {
         (error, answer) => {
           // What we cannot read leaves the connection in a state that we do not know.
           if (error !== null) this.#fail('gave an answer that could not be read', error)
-          else if (settle()) resolve(answer as Answer)
+          else {
+            // Which requests it takes a broker tells everybody.
+            this.#answered ||= api.key !== 18
+            if (settle()) resolve(answer as Answer)
+          }
         },
       )
     }
@@ -168,7 +177,12 @@ export class Conn {
 
   #disconnected(sent: boolean): Disconnected {
     const cause = this.#cause
-    return new Disconnected(cause === undefined ? (this.#failure ?? '') : `${this.#failure}: ${reason(cause)}`, sent, cause)
+    const failure = this.#failure ?? ''
+    const said = cause === undefined ? failure : `${failure}: ${reason(cause)}`
+    // What we did ourselves needs no remedy.
+    const about = { code: causes(cause).at(-1)?.code ?? '', said, answered: this.#answered }
+    const way = this.#ours ? undefined : remedy(about, this.#settings)
+    return new Disconnected(way === undefined ? said : `${said}. ${way}`, sent, cause)
   }
 }
 

@@ -8,7 +8,7 @@ import type { Member, Roster } from '../../roster.ts'
 import { type Content, decodeBatches, encodeBatch } from './batch.ts'
 import { createTopics, fetch, produce } from './calls.ts'
 import type { Conn } from './client.ts'
-import { Topic } from './topic.ts'
+import { reached, Topic } from './topic.ts'
 
 export const rosterTopic = (topic: string): string => `${topic}-roster`
 
@@ -50,6 +50,8 @@ export class KafkaRoster implements Roster {
   #copying: Copying | undefined
   /** Everything below this offset was read. */
   #reached = 0
+  /** What the last read came to. */
+  #heardOf: string | undefined
   #beat = 0
   #writing: Promise<void> | undefined
   #next: (() => Promise<void>) | undefined
@@ -63,7 +65,7 @@ export class KafkaRoster implements Roster {
   static async open(log: Topic): Promise<KafkaRoster> {
     const { client } = log
     const name = rosterTopic(log.name)
-    const { topic } = await client.metadata(name)
+    const { topic } = await reached(client.metadata(name))
     if (!topic || topic.error === 'UNKNOWN_TOPIC_OR_PARTITION') await makeRoster(log, name)
     let roster: KafkaRoster
     for (let tries = 0; ; tries++) {
@@ -159,21 +161,25 @@ export class KafkaRoster implements Roster {
       if (offset === undefined) {
         const reply = await this.#produce(key, value)
         error = reply?.error ?? 'no answer'
-        if (error === 'TOPIC_AUTHORIZATION_FAILED')
-          throw new EngineError(
-            'log-denied',
-            `this user may not write into the topic ${this.#topic.name}. Allow Read and Write on it (kafka-acls --add --topic)`,
-          )
+        if (error === 'TOPIC_AUTHORIZATION_FAILED') throw this.#denied('write into')
         if (error === 'NONE') offset = reply!.offset
         else {
           await this.#topic.refresh()
           await new Promise(resolve => setTimeout(resolve, 20))
         }
       } else {
+        if (this.#heardOf === 'TOPIC_AUTHORIZATION_FAILED') throw this.#denied('read')
         error = 'it does not give back what was written into it'
         await new Promise(resolve => setTimeout(resolve, 2))
       }
     }
+  }
+
+  #denied(what: string): EngineError {
+    return new EngineError(
+      'log-denied',
+      `this user may not ${what} the topic ${this.#topic.name}, by which replicas know of each other. Allow Describe, Read and Write on it (kafka-acls --add --topic)`,
+    )
   }
 
   async #follow(): Promise<void> {
@@ -195,6 +201,7 @@ export class KafkaRoster implements Roster {
             maxBytes: 1 << 20,
           }),
         ))
+      this.#heardOf = reply?.error
       if (reply?.error === 'NONE') {
         const { records, next } = decodeBatches(reply.bytes, { from: after, aborted: reply.aborted, committed: true })
         for (const { key, value } of records) this.#heard(key, value)
@@ -247,14 +254,12 @@ export class KafkaRoster implements Roster {
 }
 
 async function makeRoster({ client, name: log }: Topic, name: string): Promise<void> {
-  const { topic, brokers } = await client.metadata(log)
-  const conn = await client.connect(brokers[0]!.id, 'make the roster')
+  const { topic, brokers } = await reached(client.metadata(log))
+  const conn = await reached(client.connect(brokers[0]!.id, 'make the roster'))
   try {
     const replicationFactor = topic?.partitions[0]?.replicas.length ?? 1
-    const [answer] = await createTopics(conn, {
-      topics: [{ name, partitions: 1, replicationFactor, configs: ROSTER_SETTINGS }],
-      timeout: 10_000,
-    })
+    const topics = [{ name, partitions: 1, replicationFactor, configs: ROSTER_SETTINGS }]
+    const [answer] = await reached(createTopics(conn, { topics, timeout: 10_000 }))
     if (answer?.error === 'NONE' || answer?.error === 'TOPIC_ALREADY_EXISTS') return
     throw new EngineError(
       'log-denied',

@@ -2,7 +2,9 @@
  * Where the cluster is and who we are: from a log's URL and the environment. The URL names hosts and topic, the environment
  * the rest; secrets come from the environment or from files only, for a URL ends up in logs and process lists.
  */
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { createSecureContext } from 'node:tls'
 import { EngineError } from '../../errors.ts'
 
 export interface Address {
@@ -126,11 +128,26 @@ function tlsSettings(env: Env): TlsSettings | undefined {
   }
   if ((cert === undefined) !== (key === undefined))
     throw invalid('KAFKA_SSL_CERT and KAFKA_SSL_KEY belong together: one of them is missing')
-  return {
+  const read = {
     ...(ca === undefined ? {} : { ca: file('KAFKA_SSL_CA', ca) }),
     ...(cert === undefined ? {} : { cert: file('KAFKA_SSL_CERT', cert) }),
     ...(key === undefined ? {} : { key: file('KAFKA_SSL_KEY', key) }),
-    ...(servername === undefined ? {} : { servername }),
+  }
+  // Node.js takes whatever is no certificate for an authority, and then trusts nobody.
+  if (read.ca !== undefined)
+    usable(`KAFKA_SSL_CA names a file that holds no certificate in PEM: ${ca}`, () => new X509Certificate(read.ca!))
+  if (read.cert !== undefined) {
+    const what = `KAFKA_SSL_CERT and KAFKA_SSL_KEY are no certificate in PEM and its key, without a passphrase: ${cert}, ${key}`
+    usable(what, () => createSecureContext(read))
+  }
+  return { ...read, ...(servername === undefined ? {} : { servername }) }
+}
+
+function usable(what: string, attempt: () => unknown): void {
+  try {
+    attempt()
+  } catch (cause) {
+    throw invalid(`${what} (${(cause as NodeJS.ErrnoException).code ?? (cause as Error).message})`)
   }
 }
 

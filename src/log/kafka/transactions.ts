@@ -10,6 +10,7 @@
  * "Fenced" does not mean that it did not happen: an EndTxn whose answer is not a clear one leaves its outcome unknown, and is never sent
  * again. A transaction whose EndTxn was not sent yet can be committed by nobody.
  */
+import type { EngineError } from '../../errors.ts'
 import type { Position } from '../../log.ts'
 import { type Answer, endedBy, fateOf } from './answers.ts'
 import { givenUp, type LaneOptions } from './batches.ts'
@@ -52,6 +53,8 @@ export class TransactionLane {
   #fencings = 0
   /** So many records make a batch at most: fewer where the last one was too large. */
   #most = Infinity
+  /** What the last request came to, if to nothing. */
+  #hindrance: EngineError | undefined
   #now = 0
   #closed = false
   #out: Output[] = []
@@ -70,10 +73,11 @@ export class TransactionLane {
     this.#now = now
     this.#out = []
     if (input.type === 'append') this.#queue.push(input.append)
-    else if (input.type === 'give-up') this.#queue.refuse({ status: 'not-written', cause: givenUp() }, input.key)
+    else if (input.type === 'give-up') this.#queue.refuse({ status: 'not-written', cause: givenUp(this.#hindrance) }, input.key)
     else if (input.type === 'close') this.#close()
     else if (input.type === 'reply' && input.call === this.#call) {
       this.#call = undefined
+      this.#hindrance = input.reply.error === 'NONE' ? undefined : refusal(input.reply, this.#options.transactionalId)
       if (this.#flight) this.#replied(this.#flight, input.reply)
       else this.#initiated(input.reply)
     }

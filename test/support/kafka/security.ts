@@ -4,7 +4,7 @@ import { pbkdf2Sync, randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { alterUserScramCredentialsV0, describeUserScramCredentialsV0 } from '@platformatic/kafka'
+import { alterUserScramCredentialsV0, createAclsV3, deleteAclsV3, describeUserScramCredentialsV0 } from '@platformatic/kafka'
 import { onConnection } from './ready.ts'
 
 export type SaslMechanism = 'PLAIN' | 'SCRAM-SHA-256' | 'SCRAM-SHA-512' | 'OAUTHBEARER'
@@ -134,4 +134,32 @@ export async function addScramUsers(ports: readonly number[], sasl: readonly Sas
       while (!(await knows().catch(() => false))) await pause(20)
     })
   }
+}
+
+/** Numbers of Kafka's protocol. */
+const operations = { Read: 3, Write: 4, Create: 5, Describe: 8, DescribeConfigs: 10 } as const
+const resources = { topic: 2, transactionalId: 5 } as const
+
+/** Operations on a topic, or on the transactional ids with a prefix. */
+export type Right =
+  | { readonly topic: string; readonly operations: readonly (keyof typeof operations)[] }
+  | { readonly transactionalId: string; readonly operations: readonly (keyof typeof operations)[] }
+
+/** Grants rights to a user, or takes them away. The brokers hear of it a moment later. @param port where tools reach a broker */
+export async function changeRights(port: number, how: 'allow' | 'take', user: string, ...rights: readonly Right[]): Promise<void> {
+  const all = rights.flatMap(right => {
+    const on =
+      'topic' in right
+        ? { resourceType: resources.topic, resourceName: right.topic, resourcePatternType: 3 as const }
+        : { resourceType: resources.transactionalId, resourceName: right.transactionalId, resourcePatternType: 4 as const }
+    return right.operations.map(name => ({
+      ...on,
+      principal: `User:${user}`,
+      host: '*',
+      operation: operations[name],
+      permissionType: 3 as const,
+    }))
+  })
+  const change = how === 'allow' ? createAclsV3 : deleteAclsV3
+  await onConnection<unknown>(port, connection => change.api.async(connection, all))
 }
