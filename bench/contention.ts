@@ -145,15 +145,16 @@ export async function contention(bootstrap: string, { duration = 2_000 } = {}): 
         const url = log === 'Kafka' ? await newLog(bootstrap, 'ledger') : `file:${join(folder, 'bench.log')}`
         let open = 0
         for (const processes of PROCESSES) {
-          for (; open < processes; open++) await pool[open]!.tell({ do: 'open', log: url, data: join(folder, `data-${open}`), way })
+          const more = pool.slice(open, processes)
+          await Promise.all(more.map((writer, n) => writer.tell({ do: 'open', log: url, data: join(folder, `data-${open + n}`), way })))
+          open = processes
           const writers = pool.slice(0, processes)
           // The first one pays for compilers, elections and connections.
           await measure(writers, 400, 'many')
           for (const entities of ['one', 'many'] as const)
             points.push({ log, way: nameOf(way), ...(await measure(writers, duration, entities)) })
         }
-        // Side by side, as when a machine is shut down, an owner would hand over to one that is leaving, too.
-        for (let n = open - 1; n >= 0; n--) await pool[n]!.tell({ do: 'close' })
+        await Promise.all(pool.map(writer => writer.tell({ do: 'close' })))
       })
       process.stderr.write(`${log}, ${nameOf(way)}: measured\n`)
     }

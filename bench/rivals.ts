@@ -98,7 +98,10 @@ interface Clients {
     isExpectedVersionConflictError(error: unknown): boolean
   }
   readonly postgresql: {
-    getPostgreSQLEventStore(url: string): { readonly close: () => Promise<void>; readonly schema: { migrate(): Promise<unknown> } }
+    getPostgreSQLEventStore(
+      url: string,
+      options: object,
+    ): { readonly close: () => Promise<void>; readonly schema: { migrate(): Promise<unknown> } }
   }
 }
 
@@ -205,7 +208,8 @@ async function withdraw(pool: Pool, account: number, cents: number, also?: (clie
   }
 }
 
-async function producer(bootstrap: string): Promise<Producer> {
+/** @param idempotent no message is doubled or overtaken when one is sent again; each waits for the one before */
+async function producer(bootstrap: string, idempotent: boolean): Promise<Producer> {
   const made = new Kafka({ brokers: bootstrap.split(','), logLevel: logLevel.NOTHING }).producer({
     idempotent: true,
     maxInFlightRequests: 5,
@@ -229,7 +233,7 @@ async function kafkajs({ bootstrap, url, clients, accountOf }: Place, measure: M
   const topic = new URL(await newLog(bootstrap, 'bank')).pathname.slice(1)
   const pool = new clients.pg.Pool({ connectionString: url, max: POOL })
   await pool.query(SCHEMA)
-  const to = await producer(bootstrap)
+  const to = await producer(bootstrap, false)
   const load = await measure(async n => sent(to, topic, [messageOf(await withdraw(pool, accountOf(n), 1))]))
   await to.disconnect()
   await pool.end()
@@ -241,7 +245,7 @@ async function outbox({ bootstrap, url, clients, accountOf }: Place, measure: Me
   const topic = new URL(await newLog(bootstrap, 'bank')).pathname.slice(1)
   const pool = new clients.pg.Pool({ connectionString: url, max: POOL })
   await pool.query(SCHEMA)
-  const to = await producer(bootstrap)
+  const to = await producer(bootstrap, true)
   let over = false
   let relayed = 0
   const relaying = (async () => {
@@ -279,7 +283,8 @@ async function outbox({ bootstrap, url, clients, accountOf }: Place, measure: Me
 
 async function emmett({ url, clients, accountOf }: Place, measure: Measure): Promise<Load> {
   const { emmett, postgresql } = clients
-  const store = postgresql.getPostgreSQLEventStore(url)
+  const pool = new clients.pg.Pool({ connectionString: url, max: POOL })
+  const store = postgresql.getPostgreSQLEventStore(url, { connectionOptions: { pool } })
   await store.schema.migrate()
   // Its own default, three times from 100 ms on, gives up where many want the same account.
   const retry = { retries: 1_000, minTimeout: 1, maxTimeout: 50, randomize: true, shouldRetryError: emmett.isExpectedVersionConflictError }
@@ -299,6 +304,7 @@ async function emmett({ url, clients, accountOf }: Place, measure: Measure): Pro
     })
   })
   await store.close()
+  await pool.end()
   return load
 }
 
