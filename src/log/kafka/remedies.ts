@@ -1,7 +1,7 @@
 /** A way out where a connection comes to nothing: which setting to look at. Settings by name, never by value: some of them are secret. */
 import type { KafkaSettings } from './settings.ts'
 
-export interface Failed {
+interface Failed {
   /** At the bottom of it: of the transport, of TLS in Node.js, of certificates in OpenSSL, or of the network. */
   readonly code: string
   /** What the broker, or the transport, has to say. */
