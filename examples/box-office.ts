@@ -18,7 +18,7 @@ if (log === undefined || data === undefined || !(Number(house) > 0)) {
 }
 
 const me = `office-${randomUUID().slice(0, 4)}`
-const replica = await openReplica(seats, { log, data, timeout: 30_000 })
+const replica = await openReplica(seats, { log, data, timeout: 30_000 }).catch(giveUp)
 const say = (line: string) => process.stdout.write(`${me}  ${line}\n`)
 const { role } = await replica.status()
 say(`open as ${role} on ${log}`)
@@ -26,7 +26,7 @@ say(`open as ${role} on ${log}`)
 let closing = false
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => (closing = true))
 
-const numbers = Array.from({ length: Number(house) }, (_, n) => `${String.fromCharCode(65 + Math.floor(n / 20))}${(n % 20) + 1}`)
+const numbers = Array.from({ length: Number(house) }, (_, n) => `${n + 1}`)
 const sold = { here: 0, tooLate: 0 }
 let told = performance.now()
 while (!closing) {
@@ -40,7 +40,7 @@ while (!closing) {
     else sold.tooLate++
   } catch (error) {
     // What became of it the log knows; the seat is looked at again.
-    if (!(error instanceof EngineError) || error.retry === 'no') throw error
+    if (!(error instanceof EngineError) || error.retry === 'no') giveUp(error)
     say(`${error.code}: ${error.message}`)
   }
   if (performance.now() - told > 1_000) {
@@ -57,3 +57,8 @@ const { version, digest } = await replica.digest()
 say(`${sold.here} sold here; seats sold twice: ${twice.length}; version ${version}, digest ${digest}`)
 await replica.close()
 if (twice.length > 0) process.exitCode = 1
+
+function giveUp(error: unknown): never {
+  process.stderr.write(`${me}  ${error instanceof EngineError ? `${error.code}: ${error.message}` : String(error)}\n`)
+  process.exit(1)
+}

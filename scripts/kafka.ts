@@ -40,7 +40,23 @@ const cluster = await startCluster({ brokers: count, version, folder, ports: [90
 say(`ready: kafka://${cluster.bootstrap}`)
 say(`tests on these brokers: KAFKA_BROKERS=${cluster.bootstrap} npm test -- test/kafka`)
 for (const broker of cluster.brokers) say(`log of broker ${broker.id}: ${broker.log}`)
+const wanted = [9092, 9093, 9094].slice(0, count).map(port => `127.0.0.1:${port}`)
+if (cluster.bootstrap !== wanted.join(','))
+  say(`NOT at ${wanted.join(',')}, the usual place: something else is there, perhaps another one of these`)
 say('Ctrl-C ends it')
+for (const broker of cluster.brokers) {
+  const { pid } = broker
+  const watch = setInterval(() => {
+    try {
+      process.kill(pid!, 0)
+    } catch {
+      clearInterval(watch)
+      if (toldAt === Infinity) say(`broker ${broker.id} is gone: the others are ended, too; start it again`)
+      told.resolve()
+    }
+  }, 500)
+  watch.unref()
+}
 await told.promise
 say('ending')
 await cluster.shutdown()

@@ -1,10 +1,12 @@
 /** `mainstem log copy`: moves a log into another one. */
 import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { EngineError } from '../errors.ts'
 import { type Copied, copyLog } from '../log/copy.ts'
 import { readManifest } from '../log/manifest.ts'
 import { isKafka, logPath, openLogs } from '../log/open.ts'
+import { controlsOf } from '../log/seal.ts'
 import { firstPath, isPattern } from '../log/shards.ts'
 import { openTarget } from '../log/target.ts'
 import type { Logs } from '../log.ts'
@@ -78,13 +80,15 @@ async function openSource(from: string, accept: readonly string[]): Promise<Logs
 
 async function copyInto(
   cli: Cli,
-  source: Logs,
+  all: Logs,
   to: string,
   { partitions: wanted, accept, copyIsLost }: { partitions: number | undefined; accept: readonly string[]; copyIsLost: boolean },
 ): Promise<Copied & { readonly shards: number }> {
-  const { log, app } = (await readManifest(source.shards[0]!)).state
-  if (log === null || app === null)
-    throw new EngineError('log-unusable', `${source.description} holds no manifest: there is nothing to copy`)
+  const { log, app, partitions } = (await readManifest(all.shards[0]!)).state
+  if (log === null || app === null) throw new EngineError('log-unusable', `${all.description} holds no manifest: there is nothing to copy`)
+  // Partitions that were added later hold nothing that counts: so the log comes out of a topic that was grown.
+  const source = { description: all.description, shards: all.shards.slice(0, partitions) }
+  if (!copyIsLost) await refuseOtherCopy(source, to)
   const target = await openTarget(to, {
     log,
     app,
@@ -108,8 +112,24 @@ async function copyInto(
   }
 }
 
+/** Before anything is made at the target: a log goes on in one copy only. @throws EngineError log-sealed */
+async function refuseOtherCopy({ shards, description }: Pick<Logs, 'shards' | 'description'>, to: string): Promise<void> {
+  const { seal } = await controlsOf(shards[0]!)
+  if (seal?.note?.by !== 'copy') return
+  const path = logPath(to)
+  if (seal.note.to === (path === undefined ? to : `file:${resolve(path)}`)) return
+  throw new EngineError(
+    'log-sealed',
+    `${description} was sealed: it goes on in its copy, and there may be one only. It is ${seal.note.to}. If that copy is lost, say --copy-is-lost`,
+  )
+}
+
 /** How many shards the target shall have; undefined: as many, or what the topic says. */
-function shardsOf({ shards, description }: Logs, to: string, wanted: number | undefined): number | undefined {
+function shardsOf(
+  { shards, description }: Pick<Logs, 'shards' | 'description'>,
+  to: string,
+  wanted: number | undefined,
+): number | undefined {
   const path = logPath(to)
   if (path === undefined) return wanted
   if (!isPattern(path)) {

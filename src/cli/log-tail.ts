@@ -7,7 +7,7 @@ import type { Cli } from './context.ts'
 import { CliError } from './failure.ts'
 import { readWhole } from './input.ts'
 import { eventLine, eventsOf, recordLine, recordObject } from './log-records.ts'
-import { openToRead, readPartition } from './logs.ts'
+import { checkHomes, openToRead, readPartition } from './logs.ts'
 import { examples, withOptions } from './options.ts'
 import { toJson } from './output.ts'
 import { type Flags, Settings } from './settings.ts'
@@ -43,6 +43,7 @@ export function addLogTail(log: Command, cli: Cli): void {
       const tenant = flags.all || flags.partition !== undefined ? undefined : settings.tenant
       const logs = await openToRead(settings)
       try {
+        if (tenant !== undefined) await checkHomes(logs)
         const { length } = logs.shards
         const only = tenant === undefined ? readPartition(flags.partition, logs) : partitionOf(tenant, length)
         if (from !== undefined && only === undefined && length > 1)

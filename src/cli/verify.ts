@@ -9,7 +9,7 @@ import { type Verified, verifyTenant } from '../replica/verify.ts'
 import type { Cli } from './context.ts'
 import { DIVERGED } from './failure.ts'
 import { astrayText } from './log-records.ts'
-import { openToRead } from './logs.ts'
+import { checkHomes, openToRead } from './logs.ts'
 import { examples, withOptions } from './options.ts'
 import { paint, plural, toJson } from './output.ts'
 import { type Flags, Settings } from './settings.ts'
@@ -39,6 +39,7 @@ export function addVerify(program: Command, cli: Cli): void {
       }
       const logs = await openToRead(settings)
       try {
+        await checkHomes(logs)
         for (const tenant of tenants) {
           const progress = cli.progress(`replaying ${tenant}:`, 'records')
           const verified = await verifyTenant(app, homeOf(logs, tenant), tenant, `${folder}/${tenant}.db`, ({ position, head }) => {

@@ -436,7 +436,7 @@ export class Engine {
     if (this.#closing) throw new EngineError('closed', 'the replica is closed; nothing was written')
     const fresh = forwarded ? forwarded.fresh : options.id === undefined
     this.#lookAtClocks()
-    const id = options.id ?? uuidv7(this.#time)
+    const id = options.id === undefined ? uuidv7(this.#time) : options.id
     if (options.id !== undefined && !isId(id)) {
       throw new EngineError(
         'invalid-id',

@@ -1,6 +1,6 @@
 /**
- * The manifests of a log's shards: what makes it the log of this app. The only shard of an empty log gets its manifest from the first replica;
- * several shards must have theirs before, for whoever writes them must know how many there are for good.
+ * The manifests of a log's shards: what makes it the log of this app. An empty log of one shard gets its manifest from the first replica, but
+ * on Kafka and of several shards it must have been made before: whoever writes manifests must know how many there are for good.
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -47,7 +47,9 @@ export async function ensureManifests(
       `${description} is the log of the app ${state.app}, not of ${app}. Give another log, or run that app`,
     )
   }
-  if (shards.length === 1 && former === undefined) return [fitting(logs, 0, await firstManifest(shards[0]!, app, check, signal))]
+  // A topic belongs to whoever made it: an empty one may be the beginning of a copy.
+  if (shards.length === 1 && former === undefined && logs.spans !== 'network')
+    return [fitting(logs, 0, await firstManifest(shards[0]!, app, check, signal))]
   const all = await Promise.all(shards.map(async shard => check(await expectedManifest(shard, signal))))
   const first = all[0]?.state
   for (const [partition, founded] of all.entries()) {
@@ -64,10 +66,13 @@ export async function ensureManifests(
 function fitting({ shards, description }: Logs, partition: number, founded: Founded): Founded {
   const { state } = founded
   const refuse = (why: string) => new EngineError('log-unusable', `${description}: ${why}`)
-  if (state.log === null) throw refuse(`shard ${partition} of ${shards.length} has no manifest. Run \`mainstem kafka create-log\` first`)
+  if (state.log === null)
+    throw refuse(
+      `${shards.length === 1 ? 'it' : `shard ${partition} of ${shards.length}`} has no manifest. Make the log with \`mainstem kafka create-log\`, or, if a copy into it was cut off, run the same \`mainstem log copy\` again`,
+    )
   if (state.partitions !== shards.length)
     throw refuse(
-      `the log was made with ${state.partitions} shards, but there are ${shards.length}. Growing the number of partitions moves keys: tenants would no longer live where their events are. Copy the log into one that is made with as many shards as it shall have`,
+      `the log was made with ${state.partitions} shards, but there are ${shards.length}. Growing the number of partitions moves keys: tenants would no longer live where their events are. Copy it into another one with \`mainstem log copy --partitions\``,
     )
   if (state.partition !== partition) throw refuse(`partition ${partition} holds the manifest of shard ${state.partition}`)
   return founded

@@ -45,6 +45,8 @@ export async function openPast(
 export function untilOf(when: number | Date): Until {
   if (when instanceof Date) {
     if (Number.isNaN(when.getTime())) throw new EngineError('invalid-option', 'the date is not valid')
+    if (when.getTime() > Date.now())
+      throw new EngineError('no-such-version', `${when.toISOString()} has not come yet: what will stand there then nobody knows`)
     return { time: when.getTime() }
   }
   if (!Number.isSafeInteger(when) || when < 0) throw new EngineError('invalid-option', `a version is a whole number from 0, not ${when}`)

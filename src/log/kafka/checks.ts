@@ -465,7 +465,7 @@ export const CHECKS = {
     return unsafe(
       `the log was made with ${plural(made, 'partition')}, but the topic has ${shards.length}`,
       'keys have moved: tenants no longer live where their events are; no replica starts',
-      `partitions cannot be taken away: make another topic with as many as the log shall have, mainstem kafka create-log kafka://${facts.bootstrap}/NAME --app NAME --partitions ${shards.length}, and copy the log (${log.name}) into it`,
+      `partitions cannot be taken away: mainstem log copy kafka://${facts.bootstrap}/${log.name} kafka://${facts.bootstrap}/NAME --partitions ${made}`,
     )
   },
   ...scanChecks,
