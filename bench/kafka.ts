@@ -122,7 +122,7 @@ async function ceiling(url: string, folder: string, run: (call: Call) => Promise
   const { client } = kafka
   const write = await writer(kafka, transactional)
   const db = new DatabaseSync(join(folder, 'ceiling.db'))
-  db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; ${TABLES}
+  db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000; ${TABLES}
     ${IDS}`)
   const point = db.prepare(POINT_READ)
   const insert = db.prepare(INSERT)

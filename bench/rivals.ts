@@ -210,10 +210,7 @@ async function withdraw(pool: Pool, account: number, cents: number, also?: (clie
 
 /** @param idempotent no message is doubled or overtaken when one is sent again; each waits for the one before */
 async function producer(bootstrap: string, idempotent: boolean): Promise<Producer> {
-  const made = new Kafka({ brokers: bootstrap.split(','), logLevel: logLevel.NOTHING }).producer({
-    idempotent: true,
-    maxInFlightRequests: 5,
-  })
+  const made = new Kafka({ brokers: bootstrap.split(','), logLevel: logLevel.NOTHING }).producer({ idempotent })
   await made.connect()
   return made
 }

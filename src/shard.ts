@@ -672,7 +672,8 @@ export class Shard {
     const tenant = home.tenant!
     if (stored.position <= tenant.position) return
     const { attempt } = home
-    const own = attempt !== undefined && attempt.value === stored.value
+    // As a rule it was recognized already: then the bytes need not be compared again.
+    const own = attempt !== undefined && (attempt.record === record || attempt.value === stored.value)
     if (attempt && !own) this.#void(attempt)
     home.used = this.#now
     let folded: Folded
