@@ -48,7 +48,7 @@ for (const broker of cluster.brokers) {
   const { pid } = broker
   const watch = setInterval(() => {
     try {
-      process.kill(pid!, 0)
+      process.kill(pid, 0)
     } catch {
       clearInterval(watch)
       if (toldAt === Infinity) say(`broker ${broker.id} is gone: the others are ended, too; start it again`)

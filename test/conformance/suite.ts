@@ -227,6 +227,7 @@ function suite({ log, ...how }: WayOnLog): void {
     expect(then.version).toBe(10)
     expect(then.query('total')).toBe(55)
     expect(await failure(replica.at(12))).toMatchObject({ code: 'no-such-version' })
+    expect(await failure(replica.at(new Date(Date.now() + 60_000)))).toMatchObject({ code: 'no-such-version' })
   })
 
   test('a projection or decide that throws harms its own command only', async () => {
@@ -259,6 +260,10 @@ function suite({ log, ...how }: WayOnLog): void {
       message: expect.stringMatching(/account[\s\S]*cents/),
     })
     expect(await failure(replica.execute('pay', { account: 'a', cents: 1 }, { id: 'with space' }))).toMatchObject({ code: 'invalid-id' })
+    // A missing value is not the wish for a new id.
+    expect(await failure(replica.execute('pay', { account: 'a', cents: 1 }, { id: null as unknown as string }))).toMatchObject({
+      code: 'invalid-id',
+    })
     expect(await failure(replica.execute('big', { size: 10_000 }))).toMatchObject({ code: 'record-too-large' })
     expect(await failure(replica.execute('pay', { account: 'a', cents: 1 }, { signal: AbortSignal.abort() }))).toMatchObject({
       code: 'aborted',

@@ -5,9 +5,10 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { deleteTopics } from '../../src/log/kafka/calls.ts'
 import { KafkaClient } from '../../src/log/kafka/client.ts'
 import { kafkaSettings } from '../../src/log/kafka/settings.ts'
+import { openLogs } from '../../src/log/open.ts'
 import { openReplica, type Replica, type ReplicaOptions } from '../../src/replica.ts'
 import { connect } from '../support/kafka/raw.ts'
-import { bootstrap, makeLog, newUrl } from '../support/kafka.ts'
+import { bootstrap, makeLog, makeTopic, newUrl } from '../support/kafka.ts'
 import { refused } from '../support/ledger.ts'
 import { temporaryFolder } from '../support/logs.ts'
 import shop from '../support/shop.ts'
@@ -86,6 +87,16 @@ test('not there, and of another app: refused before anything is done', async () 
     code: 'log-other-app',
     message: expect.stringMatching(/the log of the app bank, not of shop/),
   })
+})
+
+test('empty: nobody makes a log of it, for it may be the beginning of a copy', async () => {
+  const url = newUrl()
+  await makeTopic(url)
+  const error = await refused(openReplica(shop, { log: url, data: join(temporaryFolder(), 'data') }))
+  expect(error).toMatchObject({ code: 'log-unusable', message: expect.stringMatching(/no manifest.*create-log.*log copy/) as string })
+  const logs = await openLogs(url, { as: 'reader' })
+  onTestFinished(() => logs.close())
+  expect(await logs.shards[0]!.head()).toBe(0)
 })
 
 test('grown: the next start is refused, and those who run go on', async () => {
