@@ -33,8 +33,11 @@ export interface TransactionLaneOptions extends LaneOptions<string> {
   readonly random: () => number
 }
 
-/** How long one that was fenced keeps away at most, ms: without chance two can abort each other for ever. */
-const KEEP_AWAY = 100
+/**
+ * How long one that was fenced keeps away at most, ms: without chance two can abort each other for ever, and many do nothing else unless
+ * they come so seldom that a transaction has its time.
+ */
+const KEEP_AWAY = 1_000
 
 export class TransactionLane {
   readonly #options: TransactionLaneOptions
@@ -232,7 +235,9 @@ export class TransactionLane {
     switch (endedBy(reply.error)) {
       case 'committed':
         for (const [index, item] of items.entries()) this.#queue.answer(item, at(first, index))
-        this.#failures = this.#fencings = 0
+        this.#failures = 0
+        // Who got through goes on; the rivals are still there.
+        this.#fencings >>= 1
         this.#most *= 2
         this.#goOnWith(flight, reply)
         return
