@@ -292,7 +292,10 @@ class Router {
     const strategy = this.#strategy
     for (const { conditional, description } of this.#logs.shards) {
       if (!strategyOf[strategy].conditional || conditional) continue
-      throw new EngineError('invalid-option', `the log ${description} has no conditional append; the strategy optimistic needs it`)
+      throw new EngineError(
+        'invalid-option',
+        `the log ${description} has no conditional append${this.#options.fencing === 'term' ? ", for fencing 'term' is without transactions" : ''}; the strategy optimistic needs it`,
+      )
     }
     const former = this.#formerLog()
     const manifests = await ensureManifests(this.#logs, this.app.name, former, signal)

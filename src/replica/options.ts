@@ -47,14 +47,12 @@ export function checkTenant(tenant: string): void {
   )
 }
 
-export function checkOptions({ log, data, strategy, fencing, timeout, maxRecordBytes, accept }: ReplicaOptions): void {
+export function checkOptions({ log, data, strategy, timeout, maxRecordBytes, accept }: ReplicaOptions): void {
   const refuse = (message: string) => {
     throw new EngineError('invalid-option', message)
   }
   if (strategy !== undefined && !strategies.includes(strategy))
     refuse(`strategy is one of ${strategies.join(', ')}, not ${JSON.stringify(strategy)}`)
-  if (fencing !== undefined && strategy !== undefined && strategy !== 'leader')
-    refuse(`fencing is for the strategy leader, not for ${strategy}`)
   if (timeout !== undefined && !(timeout > 0)) refuse('timeout is a number of milliseconds above 0')
   if (maxRecordBytes !== undefined && !(maxRecordBytes >= 4_096 && maxRecordBytes <= 64 << 20))
     refuse('maxRecordBytes is from 4,096 to 67,108,864')
