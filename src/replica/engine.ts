@@ -187,20 +187,11 @@ export class Engine {
     const lags = this.log.tails || !this.log.freshHead
     const stop = AbortSignal.any([signal, this.#stopReading.signal])
     const head = this.#head
-    // What stands in front of its end, and is not shown yet, is waited for.
-    const options = lags ? { wait: true, signal: stop } : {}
-    let ahead: Promise<Chunk> | undefined
     for (let chunks = 0; this.#shard.cursor < head; chunks++) {
       stop.throwIfAborted()
-      const chunk = await (ahead ?? this.log.read(this.#shard.cursor, options))
-      ahead = undefined
+      // What stands in front of its end, and is not shown yet, is waited for.
+      const chunk = await this.log.read(this.#shard.cursor, lags ? { wait: true, signal: stop } : {})
       if (chunk.reached === this.#shard.cursor && !lags) break
-      // What comes from afar is on its way while this is folded.
-      if (this.log.tails && chunk.reached < head) {
-        ahead = this.log.read(chunk.reached, options)
-        // Should the fold throw, nobody waits for it any more.
-        ahead.catch(() => {})
-      }
       this.#feed({ type: 'records', ...chunk })
       onProgress(this.#shard.cursor, head)
       // Timers and sockets get their turn.

@@ -30,7 +30,8 @@ class WatchedLog extends MemoryLog {
   override async read(from: Position | (() => Position), options: ReadOptions = {}): Promise<Chunk> {
     const chunk = await super.read(from, options)
     const after = typeof from === 'number' ? from : from()
-    if (options.upTo !== after + 1 && chunk.reached > after) this.looked.push({ after, reached: chunk.reached })
+    // The manifest is looked for in the first one.
+    if ((options.upTo !== after + 1 || after === 0) && chunk.reached > after) this.looked.push({ after, reached: chunk.reached })
     return chunk
   }
 

@@ -175,7 +175,7 @@ const faults: readonly (readonly [name: CheckName, level: 'unsafe' | 'risk' | 'u
     'partition-count',
     'unsafe',
     { shards: [...good.shards!, { begins: 0, empty: false, manifest: { ...manifest, partition: 2 } }] },
-    '--partitions 3',
+    '--partitions 2',
   ],
   ['foreign-records', 'risk', { scans: [{ ...good.scans![0]!, foreign: new Map([['it is not JSON in UTF-8', 2]]) }] }, 'log tail --all'],
   ['damaged-history', 'risk', { scans: [{ ...good.scans![0]!, verdicts: new Map([['diverged', 1]]) }] }, 'verify'],
