@@ -554,8 +554,10 @@ export class Engine {
       request.resolve(answer)
     } catch (error) {
       if (error instanceof EngineError) {
+        // It leads no more and cannot tell what became of it: the same id is asked for again, as long as there is time.
+        if (error.code === 'outcome-unknown') this.#feed({ type: 'forwarded', request, term, reply: 'lost' })
         // The leader was none any more, or is closing: nothing was written, and the next one is asked.
-        if (passing.has(error.code)) this.#feed({ type: 'forwarded', request, term, reply: 'refused' })
+        else if (passing.has(error.code)) this.#feed({ type: 'forwarded', request, term, reply: 'refused' })
         else this.#feed({ type: 'forwarded', request, term, reply: 'failed', error })
       } else {
         this.#around.notice(`a command could not be passed on: ${(error as Error).message}`)

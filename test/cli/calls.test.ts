@@ -187,7 +187,21 @@ describe('help', () => {
   it('is there for every command, with examples', async () => {
     const all = await ok(['--help'])
     const commands = [...all.matchAll(/^ {2}([a-z]+) /gm)].map(([, name]) => name!).filter(name => name !== 'help')
-    expect(commands).toEqual(['demo', 'init', 'exec', 'query', 'sql', 'status', 'log', 'db', 'verify', 'doctor', 'backup', 'restore', 'kafka'])
+    expect(commands).toEqual([
+      'demo',
+      'init',
+      'exec',
+      'query',
+      'sql',
+      'status',
+      'log',
+      'db',
+      'verify',
+      'doctor',
+      'backup',
+      'restore',
+      'kafka',
+    ])
     const calls = commands.flatMap(name => {
       if (name === 'kafka') return [[name, 'create-log']]
       if (name === 'log') return ['tail', 'show', 'export', 'import', 'copy'].map(each => [name, each])

@@ -128,5 +128,7 @@ test.each(kafkaWays)('$strategy $fencing: brokers and writers come and go', asyn
   const { accepted, rejected } = await checkHistory({ ...way, log, folder, data, accounts: ACCOUNTS, answers, note })
   process.stdout.write(`${note}: ${accepted} accepted, ${rejected} rejected, ${failed.length} not answered in time\n`)
   expect(accepted).toBeGreaterThan(100)
-  expect(failed, note).toEqual([])
+  const codes = new Set(failed.map(({ code }) => code))
+  for (const code of codes) expect(['outcome-unknown', 'not-leader', 'timeout'], note).toContain(code)
+  expect(failed.length, note).toBeLessThanOrEqual(answers.length / 100)
 })
