@@ -1,11 +1,11 @@
 /** Somebody else who writes into the topic of a log, past the engine: any bytes, under any key, in transactions of his own or not. */
 import { randomUUID } from 'node:crypto'
-import { onTestFinished } from 'vitest'
 import { encodeBatch, type BatchProducer, type OutRecord } from '../../src/log/kafka/batch.ts'
 import { endTxn, initProducerId, produce } from '../../src/log/kafka/calls.ts'
 import { KafkaClient, type Conn } from '../../src/log/kafka/client.ts'
 import { kafkaSettings } from '../../src/log/kafka/settings.ts'
 import { type DataRecord, decode } from '../../src/record.ts'
+import { atEnd } from './end.ts'
 import { recordsOf } from './ledger.ts'
 
 export class Alien {
@@ -31,7 +31,7 @@ export class Alien {
   static async come(url: string): Promise<Alien> {
     const { settings, topic: name } = kafkaSettings(url)
     const client = new KafkaClient(settings)
-    onTestFinished(() => client.close())
+    atEnd(() => client.close())
     const { topic } = await client.metadata(name)
     const transactionalId = `alien-${randomUUID()}`
     const coordinator = await client.connect(await client.coordinator(transactionalId), 'coordinate')

@@ -1,7 +1,7 @@
 /** Small disks, and users who may not write: as this machine and this user can have them. */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync } from 'node:fs'
-import { onTestFinished } from 'vitest'
+import { atEnd } from './end.ts'
 import type { PuppetOptions } from './processes.ts'
 
 export interface SmallDisk {
@@ -20,7 +20,7 @@ export function smallDisk(folder: string, kib: number): SmallDisk {
   mkdirSync(folder, { recursive: true })
   const mounted = process.getuid?.() === 0 && spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${kib}k`, 'tmpfs', folder]).status === 0
   if (!mounted) return { folder, puppet: { fileLimit: kib }, grow: () => {} }
-  onTestFinished(() => void spawnSync('umount', ['-l', folder]))
+  atEnd(() => void spawnSync('umount', ['-l', folder]))
   return { folder, puppet: {}, grow: () => void spawnSync('mount', ['-o', `remount,size=${kib * 8}k`, folder]) }
 }
 
@@ -34,5 +34,5 @@ export function ordinaryUser(): { readonly puppet: PuppetOptions; own(path: stri
 /** A folder in which nobody may write. */
 export function forbid(path: string): void {
   chmodSync(path, 0o555)
-  onTestFinished(() => chmodSync(path, 0o755))
+  atEnd(() => chmodSync(path, 0o755))
 }

@@ -3,11 +3,11 @@ import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { onTestFinished } from 'vitest'
 import type { App } from '../../src/app.ts'
 import { MemoryFile, MemoryLogs, type MemoryOptions } from '../../src/log/memory.ts'
 import { manifestValue } from '../../src/log/manifest.ts'
 import { openReplica, type Replica, type ReplicaOptions } from '../../src/replica.ts'
+import { atEnd } from './end.ts'
 import { makeLog, newUrl } from './kafka.ts'
 
 export type LogKind = 'memory' | 'sqlite' | 'shards' | 'scanned' | 'kafka' | 'kafka-shards'
@@ -27,7 +27,7 @@ export function shardFiles(app: string, partitions: number): MemoryFile[] {
 
 export function temporaryFolder(): string {
   const path = mkdtempSync(join(tmpdir(), 'mainstem-test-'))
-  onTestFinished(() => rmSync(path, { recursive: true, force: true }))
+  atEnd(() => rmSync(path, { recursive: true, force: true }))
   return path
 }
 
@@ -64,7 +64,7 @@ export class Stage {
     await this.#ready?.()
     const log = this.#shards?.() ?? this.log
     const replica = await openReplica(app, { log, data: join(this.folder, `data-${++this.#count}`), ...options })
-    onTestFinished(() => replica.close())
+    atEnd(() => replica.close())
     return replica
   }
 }

@@ -6,12 +6,13 @@ import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expect, onTestFinished } from 'vitest'
+import { expect } from 'vitest'
 import { type Outcome, revision } from '../../src/app.ts'
 import { compare } from '../../src/database/compare.ts'
 import { openReplica } from '../../src/index.ts'
 import type { LoggedEvent, ReplicaOptions, Status } from '../../src/replica.ts'
 import { folderOf } from '../../src/replica/data.ts'
+import { atEnd } from './end.ts'
 import { judge } from './judge.ts'
 import { doubtful, recordsOf } from './ledger.ts'
 import { orderOfId } from './orders.ts'
@@ -193,7 +194,7 @@ export class Puppet extends Process {
     settings: PuppetOptions = {},
   ): Promise<Puppet> {
     const puppet = new Puppet(options, settings)
-    onTestFinished(async () => void (await puppet.kill()))
+    atEnd(async () => void (await puppet.kill()))
     try {
       puppet.opening = (await puppet.#opened) as number
       return puppet

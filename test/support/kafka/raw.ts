@@ -1,7 +1,8 @@
 /** Raw calls to brokers, for the tests of what tests stand on. */
 import { randomUUID } from 'node:crypto'
 import { Connection, createTopicsV7, listOffsetsV9, metadataV12 } from '@platformatic/kafka'
-import { onTestFinished, vi } from 'vitest'
+import { vi } from 'vitest'
+import { atEnd } from '../end.ts'
 import { onConnection } from './ready.ts'
 
 export function uniqueName(): string {
@@ -40,7 +41,7 @@ export async function connect(bootstrap: string): Promise<Connection> {
   await connection.connect('127.0.0.1', portOf(bootstrap))
   // One that the proxy cut is closed already.
   connection.on('error', () => {})
-  onTestFinished(() => connection.close().catch(() => {}))
+  atEnd(() => connection.close().catch(() => {}))
   return connection
 }
 
