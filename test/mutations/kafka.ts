@@ -1,0 +1,111 @@
+/** Breakages of what is written into Kafka and read from it. */
+import type { Mutation } from './mutation.ts'
+
+const answers = 'src/log/kafka/answers.ts'
+const batches = 'src/log/kafka/batches.ts'
+const transactions = 'src/log/kafka/transactions.ts'
+
+export const kafka: readonly Mutation[] = [
+  {
+    name: 'no fencing',
+    breaks: 'leaders write under producer ids of their own, which nobody can fence',
+    edits: [
+      {
+        file: 'src/log/kafka/producer.ts',
+        find: "fence === undefined || this.#fencing === 'term'",
+        replace: 'fence === undefined || this.#fencing !== undefined',
+      },
+    ],
+  },
+  {
+    name: 'fence taken back',
+    breaks: 'an owner that was fenced takes the next epoch and writes on in its term',
+    edits: [
+      {
+        file: batches,
+        find: "if (fence === 'hold' && !this.#identity) this.#queue.refuse({ status: 'not-written', fenced: true }, head.append.key)\n      else if",
+        replace: 'if',
+      },
+    ],
+  },
+  {
+    name: 'no gap check before EndTxn',
+    breaks: 'a transaction is committed whatever stands between its base and its record',
+    edits: [
+      {
+        file: transactions,
+        find: "flight.stage = base === undefined || base + 1 === flight.first ? 'commit' : 'gap'",
+        replace: "flight.stage = base === -1 ? 'gap' : 'commit'",
+      },
+    ],
+  },
+  {
+    name: 'gap check blind to control records',
+    breaks: 'a term, release or rules record in the gap does not void a transaction',
+    edits: [{ file: transactions, find: '(tenant === null ? !barrier : tenant === own)', replace: '(tenant === own && !barrier)' }],
+  },
+  {
+    name: 'fenced read as "did not happen"',
+    breaks: 'EndTxn is sent again after a lost answer, and the refusal of the second is taken for the first',
+    edits: [
+      {
+        file: transactions,
+        find: "this.#queue.answerAll(items, { status: 'unknown', cause: refusal(reply, this.#options.transactionalId) })\n        this.#giveUpIdentity(flight)",
+        replace: '',
+      },
+    ],
+  },
+  {
+    name: 'lost EndTxn read as "did not happen"',
+    breaks: 'an EndTxn without an answer counts as an aborted transaction',
+    edits: [{ file: answers, find: "    default:\n      return 'unknown'", replace: "    default:\n      return 'aborted'" }],
+  },
+  {
+    name: 'refused resend read as "did not happen"',
+    breaks: 'the refusal of a batch that was sent again is taken for the first sending',
+    edits: [
+      {
+        file: answers,
+        find: "if (first || fate === 'written' || fate === 'resend') return fate",
+        replace: "if (first || fate !== 'unknown') return fate",
+      },
+    ],
+  },
+  {
+    name: 'lost produce read as "did not happen"',
+    breaks: 'a batch without an answer counts as not written',
+    edits: [{ file: answers, find: "[LOST]: 'resend'", replace: "[LOST]: 'not-written'" }],
+  },
+  {
+    name: 'retained epoch after an unanswered request',
+    breaks: 'the next transaction goes on under the epoch of one that was not answered',
+    edits: [{ file: transactions, find: 'this.#open = this.#identity\n    this.#identity = undefined', replace: '' }],
+  },
+  {
+    name: 'sequence used twice',
+    breaks: 'the sequence does not move on after a batch',
+    edits: [{ file: batches, find: 'sequence: wrapped(sequence + items.length)', replace: 'sequence: wrapped(sequence)' }],
+  },
+  {
+    name: 'aborted records delivered',
+    breaks: 'records of aborted transactions are read like any other',
+    edits: [
+      {
+        file: 'src/log/kafka/batch.ts',
+        find: 'return (attributes & transactionalBit) === 0 || !this.#inside.has(producerId)',
+        replace: 'return true',
+      },
+    ],
+  },
+  {
+    name: 'gap looked at halfway',
+    breaks: 'the look at a gap ends with the first answer, also where it does not cover the gap',
+    edits: [
+      {
+        file: 'src/log/kafka/partition.ts',
+        find: 'reached = fetched.reached\n      }\n      return',
+        replace: 'reached = before\n      }\n      return',
+      },
+    ],
+  },
+]

@@ -1,0 +1,7 @@
+/** All mutations. */
+import { fold } from './fold.ts'
+import { kafka } from './kafka.ts'
+import { machine } from './machine.ts'
+import type { Mutation } from './mutation.ts'
+
+export const mutations: readonly Mutation[] = [...fold, ...machine, ...kafka]
