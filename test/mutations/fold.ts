@@ -127,8 +127,10 @@ export const fold: readonly Mutation[] = [
       {
         file: accept,
         find: 'if (end === tenant.version) return { versions, history: null }',
-        replace:
-          'if (end === tenant.version) {\n    tenant.digest = sha256(`${tenant.digest}\\n`)\n    return { versions, history: null }\n  }',
+        replace: `if (end === tenant.version) {
+    tenant.digest = sha256(\`\${tenant.digest}\\n\`)
+    return { versions, history: null }
+  }`,
       },
     ],
   },
@@ -187,8 +189,8 @@ export const fold: readonly Mutation[] = [
       {
         file: 'src/shard/batch.ts',
         find: 'for (const event of decided.events) tenant.project(event, ++version, now)',
-        replace:
-          'for (const event of decided.events) tenant.project(event, ++version, now)\n      store.enterIds([id], { position: 0, version })',
+        replace: `for (const event of decided.events) tenant.project(event, ++version, now)
+      store.enterIds([id], { position: 0, version })`,
       },
     ],
   },
@@ -203,9 +205,14 @@ export const fold: readonly Mutation[] = [
     edits: [
       {
         file: 'src/shard.ts',
-        find: 'home.attempt = attempt\n      this.#flying.add(home)',
-        replace:
-          'home.attempt = attempt\n      if (value !== undefined) {\n        tenant.store.commit(tenant.store.standing)\n        tenant.store.begin()\n      }\n      this.#flying.add(home)',
+        find: `home.attempt = attempt
+      this.#flying.add(home)`,
+        replace: `home.attempt = attempt
+      if (value !== undefined) {
+        tenant.store.commit(tenant.store.standing)
+        tenant.store.begin()
+      }
+      this.#flying.add(home)`,
       },
     ],
   },
@@ -220,10 +227,18 @@ export const fold: readonly Mutation[] = [
       },
       {
         file: database,
-        find: 'next.position,\n        next.version,\n        next.floor,\n        next.digest,\n        next.time,\n        next.recordHash,\n        next.place,\n        next.generation,',
+        find: `next.position,
+        next.version,
+        next.floor,
+        next.digest,
+        next.time,
+        next.recordHash,
+        next.place,
+        next.generation,`,
         replace: ['position', 'version', 'floor', 'digest', 'time', 'recordHash', 'place', 'generation']
           .map(name => `this.standing.${name},`)
-          .join('\n'),
+          .join(`
+`),
       },
     ],
   },

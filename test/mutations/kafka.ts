@@ -3,6 +3,7 @@ import type { Mutation } from './mutation.ts'
 
 const answers = 'src/log/kafka/answers.ts'
 const batches = 'src/log/kafka/batches.ts'
+const partition = 'src/log/kafka/partition.ts'
 const transactions = 'src/log/kafka/transactions.ts'
 
 export const kafka: readonly Mutation[] = [
@@ -23,7 +24,8 @@ export const kafka: readonly Mutation[] = [
     edits: [
       {
         file: batches,
-        find: "if (fence === 'hold' && !this.#identity) this.#queue.refuse({ status: 'not-written', fenced: true }, head.append.key)\n      else if",
+        find: `if (fence === 'hold' && !this.#identity) this.#queue.refuse({ status: 'not-written', fenced: true }, head.append.key)
+      else if`,
         replace: 'if',
       },
     ],
@@ -50,7 +52,8 @@ export const kafka: readonly Mutation[] = [
     edits: [
       {
         file: transactions,
-        find: "this.#queue.answerAll(items, { status: 'unknown', cause: refusal(reply, this.#options.transactionalId) })\n        this.#giveUpIdentity(flight)",
+        find: `this.#queue.answerAll(items, { status: 'unknown', cause: refusal(reply, this.#options.transactionalId) })
+        this.#giveUpIdentity(flight)`,
         replace: '',
       },
     ],
@@ -58,7 +61,15 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'lost EndTxn read as "did not happen"',
     breaks: 'an EndTxn without an answer counts as an aborted transaction',
-    edits: [{ file: answers, find: "    default:\n      return 'unknown'", replace: "    default:\n      return 'aborted'" }],
+    edits: [
+      {
+        file: answers,
+        find: `    default:
+      return 'unknown'`,
+        replace: `    default:
+      return 'aborted'`,
+      },
+    ],
   },
   {
     name: 'refused resend read as "did not happen"',
@@ -79,7 +90,14 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'retained epoch after an unanswered request',
     breaks: 'the next transaction goes on under the epoch of one that was not answered',
-    edits: [{ file: transactions, find: 'this.#open = this.#identity\n    this.#identity = undefined', replace: '' }],
+    edits: [
+      {
+        file: transactions,
+        find: `this.#open = this.#identity
+    this.#identity = undefined`,
+        replace: '',
+      },
+    ],
   },
   {
     name: 'sequence used twice',
@@ -102,10 +120,24 @@ export const kafka: readonly Mutation[] = [
     breaks: 'the look at a gap ends with the first answer, also where it does not cover the gap',
     edits: [
       {
-        file: 'src/log/kafka/partition.ts',
-        find: 'reached = fetched.reached\n      }\n      return',
-        replace: 'reached = before\n      }\n      return',
+        file: partition,
+        find: `reached = fetched.reached
+      }
+      return`,
+        replace: `reached = before
+      }
+      return`,
       },
     ],
+  },
+  {
+    name: 'uncommitted records read',
+    breaks: 'records of transactions that are still open are read',
+    edits: [{ file: partition, find: "...size, isolation: 'read_committed'", replace: "...size, isolation: 'read_uncommitted'" }],
+  },
+  {
+    name: "a broker's word on the head taken for evidence",
+    breaks: 'linearizable reads and rejections ask for the end offset, and send no barrier',
+    edits: [{ file: partition, find: 'readonly freshHead = false', replace: 'readonly freshHead = true' }],
   },
 ]

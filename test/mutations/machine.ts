@@ -10,9 +10,11 @@ export const machine: readonly Mutation[] = [
     edits: [
       {
         file: shard,
-        find: "case 'written':\n          if (answer.previous",
-        replace:
-          "case 'written':\n          for (const [i, request] of attempt.requests.entries()) this.#reply(request, { kind: 'decided', decision: attempt.record.decisions[i]!, version: attempt.record.base + attempt.record.decisions.slice(0, i + 1).reduce((n, { events }) => n + events.length, 0) })\n          if (answer.previous",
+        find: `case 'written':
+          if (answer.previous`,
+        replace: `case 'written':
+          for (const [i, request] of attempt.requests.entries()) this.#reply(request, { kind: 'decided', decision: attempt.record.decisions[i]!, version: attempt.record.base + attempt.record.decisions.slice(0, i + 1).reduce((n, { events }) => n + events.length, 0) })
+          if (answer.previous`,
       },
     ],
   },
@@ -27,26 +29,64 @@ export const machine: readonly Mutation[] = [
     edits: [
       {
         file: shard,
-        find: 'for (const request of attempt.requests) {\n            request.inDoubt = true\n            request.fresh = false\n          }\n          this.#void(attempt)\n          if (answer.fatal)',
-        replace: 'this.#void(attempt)\n          if (answer.fatal)',
+        find: `for (const request of attempt.requests) {
+            request.inDoubt = true
+            request.fresh = false
+          }
+          this.#void(attempt)
+          if (answer.fatal)`,
+        replace: `this.#void(attempt)
+          if (answer.fatal)`,
       },
       {
         file: shard,
-        find: '} else this.#doubtful.push(attempt)\n          break',
-        replace: '} else {\n            this.#land(attempt)\n            this.#again(attempt, false)\n          }\n          break',
+        find: `} else this.#doubtful.push(attempt)
+          break`,
+        replace: `} else {
+            this.#land(attempt)
+            this.#again(attempt, false)
+          }
+          break`,
       },
     ],
   },
   {
     name: 'lost unknown outcome',
     breaks: 'a batch of unknown outcome is never settled',
-    edits: [{ file: shard, find: '} else this.#doubtful.push(attempt)\n          break', replace: '}\n          break' }],
+    edits: [
+      {
+        file: shard,
+        find: `} else this.#doubtful.push(attempt)
+          break`,
+        replace: `}
+          break`,
+      },
+    ],
+  },
+  {
+    name: 'absence taken for proof',
+    breaks: 'what a barrier did not find is held to be not written for good',
+    edits: [
+      {
+        file: shard,
+        find: `they stay in doubt, and are sent again.
+        this.#land(attempt)`,
+        replace: `they stay in doubt, and are sent again.
+        for (const request of attempt.requests) request.inDoubt = false
+        this.#land(attempt)`,
+      },
+    ],
   },
   {
     name: 'doubt forgotten on the way to the leader',
     breaks: 'a command that was passed on is not held to be in doubt',
     edits: [
-      { file: shard, find: "request.inDoubt = true\n        this.#out.push({ do: 'forward'", replace: "this.#out.push({ do: 'forward'" },
+      {
+        file: shard,
+        find: `request.inDoubt = true
+        this.#out.push({ do: 'forward'`,
+        replace: "this.#out.push({ do: 'forward'",
+      },
     ],
   },
   {
@@ -120,11 +160,20 @@ export const machine: readonly Mutation[] = [
     edits: [
       {
         file: shard,
-        find: 'this.#campaign = undefined\n      this.#claiming = false\n    }',
-        replace:
-          'if (stored.value !== this.#campaign.value) this.#retryCampaignAt = Infinity\n      this.#campaign = undefined\n      this.#claiming = false\n    }',
+        find: `this.#campaign = undefined
+      this.#claiming = false
+    }`,
+        replace: `if (typeof next === 'string' || stored.value !== this.#campaign.value) this.#retryCampaignAt = Infinity
+      this.#campaign = undefined
+      this.#claiming = false
+    }`,
       },
     ],
+  },
+  {
+    name: 'version of a repeated id',
+    breaks: 'the answer to a repeated id counts events of its record that were not accepted',
+    edits: [{ file: 'src/replica/engine.ts', find: "if (!verdicts || verdicts[i] === 'accepted') version -=", replace: 'version -=' }],
   },
   {
     name: "shard cursor ahead of its tenants' files",
@@ -135,7 +184,13 @@ export const machine: readonly Mutation[] = [
         find: "if (status === 'open') tenant?.tidy(this.#state)",
         replace: "if (status === 'checking') tenant?.tidy(this.#state)",
       },
-      { file: shard, find: 'const tenants = this.#touched\n', replace: 'const tenants = new Map<string, number>()\n' },
+      {
+        file: shard,
+        find: `const tenants = this.#touched
+`,
+        replace: `const tenants = new Map<string, number>()
+`,
+      },
     ],
   },
 ]
