@@ -571,11 +571,22 @@ export class Shard {
   /** Nothing is answered any more that the log must stand behind; what is here can still be looked at. */
   #lost(error: EngineError): void {
     this.#failure ??= error
-    for (const { attempt } of this.#flying)
-      for (const request of attempt?.requests ?? []) this.#refuse(request, unknownOutcome(request, error))
+    // Their records are not read back any more.
+    for (const { attempt } of this.#flying) if (attempt) this.#abort(attempt, error)
     for (const request of this.#forwarded.keys()) this.#refuse(request, unknownOutcome(request, error))
     this.#refuseAll(error)
     for (const read of this.#allReads()) this.#serve(read, error)
+    this.#doubtful = []
+    this.#quietAttempts = []
+    this.#newReads = []
+  }
+
+  /** Nobody will ever know what became of it. */
+  #abort(attempt: Attempt, error: EngineError): void {
+    this.#void(attempt)
+    this.#land(attempt)
+    for (const request of attempt.requests) this.#refuse(request, unknownOutcome(request, error))
+    for (const { request } of attempt.quiet) this.#refuse(request, error)
   }
 
   #allReads(): Read[] {
@@ -1059,8 +1070,15 @@ export class Shard {
     if (!barrier) return
     this.#noteFatal(answer)
     this.#noteTrouble(answer)
-    this.#newReads.push(...barrier.reads)
-    for (const attempt of barrier.attempts) (attempt.value === undefined ? this.#quietAttempts : this.#doubtful).push(attempt)
+    const attempts = barrier.attempts.filter(attempt => attempt.home.attempt === attempt)
+    if (this.#failure) {
+      // The next one would not be written either.
+      for (const read of barrier.reads) this.#serve(read, this.#failure)
+      for (const attempt of attempts) this.#abort(attempt, this.#failure)
+      return
+    }
+    this.#newReads.push(...barrier.reads.filter(({ done }) => !done))
+    for (const attempt of attempts) (attempt.value === undefined ? this.#quietAttempts : this.#doubtful).push(attempt)
   }
 
   // --- Leadership ---------------------------------------------------------------------------------------------------
