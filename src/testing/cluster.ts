@@ -4,6 +4,7 @@
  * followers, the coordinator of transactions, the controller. Each rule names what it rests on: what a real cluster was observed to do, or
  * Kafka's source.
  */
+import { alterIsr, goOn, join, kill, leadingFrom, learn, part, register, sessionOver, start, stop } from './cluster/controller.ts'
 import {
   addPartitions,
   appendMarker,
@@ -20,21 +21,13 @@ import {
   written,
 } from './cluster/coordinator.ts'
 import { askCoordinator, expire, fetch, listOffsets, produce, produced, verified, wake } from './cluster/leader.ts'
+import { cloneState, fingerprintOf } from './cluster/copies.ts'
 import { emptyLog } from './cluster/log.ts'
 import type { ClusterInput, ClusterOutput, ClusterRequest } from './cluster/messages.ts'
-import {
-  type BrokerState,
-  CONTROLLER,
-  type Image,
-  type Lead,
-  type Replica,
-  reply,
-  type Settings,
-  type State,
-  transactionLog,
-  type Work,
-} from './cluster/state.ts'
+import { altered, asked, beginToFollow, checkLag, follow, followed, keepPromise } from './cluster/replication.ts'
+import { type BrokerState, type Image, type Lead, reply, type Settings, type State, transactionLog, type Work } from './cluster/state.ts'
 
+export { CONTROLLER } from './cluster/state.ts'
 export type { ClusterInput, ClusterOutput, ClusterReplies, ClusterReply, ClusterRequest } from './cluster/messages.ts'
 
 export interface ClusterOptions {
@@ -93,8 +86,20 @@ const defaults = {
 export class Cluster {
   readonly #state: State
 
-  constructor(options: ClusterOptions) {
-    this.#state = initial({ ...defaults, ...options })
+  /** @param state only for `clone` */
+  constructor(options: ClusterOptions, state?: State) {
+    this.#state = state ?? initial({ ...defaults, ...options })
+  }
+
+  /** A cluster of its own in the same state. @param random of its own as well, where that draws from somewhere */
+  clone(random: () => number = this.#state.settings.random): Cluster {
+    const state = cloneState(this.#state, random)
+    return new Cluster(state.settings, state)
+  }
+
+  /** Equal for two clusters that will do the same from here on, however they came here and whenever. */
+  fingerprint(): string {
+    return fingerprintOf(this.#state)
   }
 
   /** When a tick has something to do; undefined: not before another input. */
@@ -109,10 +114,12 @@ export class Cluster {
     for (let timer = state.timers[0]; timer && timer.at <= now; timer = state.timers[0]) {
       state.timers.shift()
       state.now = Math.max(state.now, timer.at)
-      run(state, timer.node, timer.work)
+      perform(state, timer.node, timer.work)
+      flush(state)
     }
     state.now = Math.max(state.now, now)
-    if (input.type === 'request') arrive(state, input.node, input.key, input.request)
+    happen(state, input)
+    flush(state)
     return state.out
   }
 }
@@ -125,34 +132,31 @@ function initial(settings: Settings): State {
     (): Lead => ({ leader: Math.floor(random() * brokers), epoch: 0, number: 0, isr: nodes }),
   )
   const image: Image = { version: 0, alive: nodes, leads }
+  const block = 1_000
   const state: State = {
     settings,
     now: 0,
     brokers: [],
     image,
     silent: new Set(),
-    nextId: 0,
+    nextId: block * brokers,
     timers: [],
     soon: [],
     orders: 0,
     cut: new Set(),
     out: [],
   }
-  const block = 1_000
-  state.nextId = block * brokers
   state.brokers = nodes.map(node => ({
     node,
     life: 'up',
     image,
-    replicas: leads.map(
-      (lead): Replica => ({
-        log: emptyLog(),
-        leading: leads && lead.leader === node ? leadingFrom(lead) : undefined,
-        parked: [],
-        expiresAt: undefined,
-        exchange: 0,
-      }),
-    ),
+    replicas: leads.map(lead => ({
+      log: emptyLog(),
+      leading: lead.leader === node ? leadingFrom(state, node, lead, 0) : undefined,
+      parked: [],
+      expiresAt: undefined,
+      exchange: 0,
+    })),
     coordinating: leads.at(-1)!.leader === node ? { epoch: 0, ready: true, transactions: new Map() } : undefined,
     verifications: new Map(),
     ids: { next: block * node, end: block * (node + 1) },
@@ -160,11 +164,29 @@ function initial(settings: Settings): State {
     backlog: [],
     open: new Set<number>(),
   }))
+  for (const broker of state.brokers) for (const partition of leads.keys()) beginToFollow(state, broker, partition)
+  flush(state)
   return state
 }
 
-function leadingFrom(lead: Lead): Replica['leading'] {
-  return { epoch: lead.epoch, start: 0, lead, asked: undefined, followers: new Map(), pending: [], verified: new Map(), lagTimer: false }
+function happen(state: State, input: ClusterInput): void {
+  switch (input.type) {
+    case 'request':
+      return arrive(state, input.node, input.key, input.request)
+    case 'kill':
+      return kill(state, input.node)
+    case 'start':
+      return start(state, input.node)
+    case 'stop':
+      return stop(state, input.node)
+    case 'continue':
+      return goOn(state, input.node)
+    case 'part':
+      return part(state, input.nodes)
+    case 'join':
+      return join(state, input.nodes)
+    case 'tick':
+  }
 }
 
 function arrive(state: State, node: number, key: number, request: ClusterRequest): void {
@@ -175,21 +197,30 @@ function arrive(state: State, node: number, key: number, request: ClusterRequest
     return
   }
   broker.open.add(key)
-  run(state, node, { do: 'request', key, request })
+  perform(state, node, { do: 'request', key, request })
 }
 
-/** Does it, and whatever follows from it at once. */
-function run(state: State, node: number, work: Work): void {
-  perform(state, node, work)
+/** What follows from what was done. */
+function flush(state: State): void {
   for (let next = state.soon.shift(); next; next = state.soon.shift()) perform(state, next.node, next.work)
 }
 
 function perform(state: State, node: number, work: Work): void {
-  const broker = node === CONTROLLER ? undefined : state.brokers[node]!
-  if (!broker) {
-    if (work.do === 'ids') giveIds(state, work.from)
-    return
-  }
+  const broker = state.brokers[node]
+  if (!broker) decide(state, work)
+  else if (broker.life === 'stopped') broker.backlog.push(work)
+  else if (broker.life === 'up') act(state, broker, work)
+}
+
+/** The controller. */
+function decide(state: State, work: Work): void {
+  if (work.do === 'ids') giveIds(state, work.from)
+  else if (work.do === 'alter-isr') alterIsr(state, work)
+  else if (work.do === 'session') sessionOver(state, work.of)
+  else if (work.do === 'register') register(state, work.of)
+}
+
+function act(state: State, broker: BrokerState, work: Work): void {
   switch (work.do) {
     case 'request':
       return serve(state, broker, work.key, work.request)
@@ -216,12 +247,29 @@ function perform(state: State, node: number, work: Work): void {
     case 'wake':
       return wake(state, broker, work.partition)
     case 'go-on':
-      return goOn(state, broker, work)
-    default:
+      return proceed(state, broker, work)
+    case 'image':
+      return learn(state, broker)
+    case 'lag':
+      return checkLag(state, broker, work.partition, work.epoch)
+    case 'follow':
+      return follow(state, broker, work.partition, work.exchange)
+    case 'asked':
+      return asked(state, broker, work.partition, work.from, work.ask)
+    case 'followed':
+      return followed(state, broker, work.partition, work.exchange, work.reply)
+    case 'feed':
+      return keepPromise(state, broker, work.partition, work.to)
+    case 'altered':
+      return altered(state, broker, work.partition, work.lead)
+    case 'ids':
+    case 'alter-isr':
+    case 'session':
+    case 'register':
   }
 }
 
-function goOn(state: State, broker: BrokerState, { partition, purpose, error }: Extract<Work, { do: 'go-on' }>): void {
+function proceed(state: State, broker: BrokerState, { partition, purpose, error }: Extract<Work, { do: 'go-on' }>): void {
   switch (purpose.do) {
     case 'produce':
       return produced(state, broker, partition, purpose.key, purpose.offset, error)

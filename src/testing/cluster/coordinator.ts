@@ -8,7 +8,7 @@ import { markerOf, transactionEntry } from './entry.ts'
 import { append } from './log.ts'
 import type { ClusterRequest } from './messages.ts'
 import { known, markerRefusal } from './producers.ts'
-import { advance, inSync } from './replication.ts'
+import { appended, inSync } from './replication.ts'
 import {
   type Aim,
   type Asker,
@@ -18,6 +18,7 @@ import {
   CONTROLLER,
   type EndAsker,
   expireBy,
+  forget,
   hop,
   later,
   type Pending,
@@ -35,8 +36,9 @@ import type { Transaction } from './transaction.ts'
 const MOST = 32_767
 /** How long the coordinator waits for the replicas of its log, and of markers, ms (request.timeout.ms). */
 const WRITE_TIMEOUT = 30_000
-/** Before a marker is sent again, ms. */
+/** Before a marker is sent again that was refused, ms, and one that nobody answered (request.timeout.ms). */
 const MARK_AGAIN = 20
+const MARK_PATIENCE = 30_000
 /** A broker asks the controller for so many producer ids at once. */
 const BLOCK = 1_000
 
@@ -350,7 +352,7 @@ function wait(state: State, broker: BrokerState, partition: number, purpose: Pur
   const { log, leading } = broker.replicas[partition]!
   const pending: Pending = { end: log.end, until: state.now + WRITE_TIMEOUT, purpose }
   leading!.pending.push(pending)
-  advance(state, broker, partition)
+  appended(state, broker, partition)
   if (leading!.pending.includes(pending)) expireBy(state, broker, partition, pending.until)
 }
 
@@ -418,10 +420,25 @@ export function mark(state: State, broker: BrokerState, coordinatorEpoch: number
   const { leader } = broker.image.leads[partition]!
   const sent =
     leader >= 0 && send(state, broker.node, leader, { do: 'marker', from: broker.node, coordinatorEpoch, partition, transaction })
-  // Who is stopped or dies with it never answers: it is found by the next leader's epoch, or when it is sent again.
-  if (!sent) later(state, MARK_AGAIN, broker.node, { do: 'mark', coordinatorEpoch, id, partition })
-  else if (state.settings.brokers > 1 && leader !== broker.node)
-    later(state, WRITE_TIMEOUT / 10, broker.node, { do: 'mark', coordinatorEpoch, id, partition })
+  later(state, sent ? MARK_PATIENCE : MARK_AGAIN, broker.node, { do: 'mark', coordinatorEpoch, id, partition })
+}
+
+/** The connection to this leader is gone: markers that may not have arrived are sent again. */
+export function markAgain(state: State, broker: BrokerState, leader: number): void {
+  const here = broker.coordinating
+  if (!here) return
+  for (const { transaction } of here.transactions.values()) {
+    if (!transaction.state.startsWith('Prepare')) continue
+    for (const partition of transaction.partitions) {
+      if (broker.image.leads[partition]!.leader !== leader) continue
+      forgetMark(state, broker, transaction.id, partition)
+      later(state, MARK_AGAIN, broker.node, { do: 'mark', coordinatorEpoch: here.epoch, id: transaction.id, partition })
+    }
+  }
+}
+
+function forgetMark(state: State, broker: BrokerState, id: string, partition: number): void {
+  forget(state, (work, node) => node === broker.node && work.do === 'mark' && work.id === id && work.partition === partition)
 }
 
 /** The leader appends the marker. */
@@ -465,6 +482,7 @@ export function markerDone(state: State, broker: BrokerState, coordinatorEpoch: 
   const here = broker.coordinating?.epoch === coordinatorEpoch ? broker.coordinating : undefined
   const transaction = here?.transactions.get(id)?.transaction
   if (!here || !transaction?.state.startsWith('Prepare') || !transaction.partitions.includes(partition)) return
+  forgetMark(state, broker, id, partition)
   // Another epoch has written there: this one has nothing open there any more.
   const done = error === 'NONE' || error === 'INVALID_PRODUCER_EPOCH' || error === 'TRANSACTION_COORDINATOR_FENCED'
   if (!done) return later(state, MARK_AGAIN, broker.node, { do: 'mark', coordinatorEpoch, id, partition })
@@ -489,6 +507,12 @@ function complete(state: State, broker: BrokerState, here: Coordinating, transac
 }
 
 // --- Taking over ----------------------------------------------------------------------------------------------------------
+
+/** Whoever leads the log of transactions reads it, and then coordinates. */
+export function takeOver(state: State, broker: BrokerState, epoch: number): void {
+  broker.coordinating = { epoch, ready: false, transactions: new Map() }
+  later(state, hop(state), broker.node, { do: 'loaded', coordinatorEpoch: epoch })
+}
 
 export function loaded(state: State, broker: BrokerState, coordinatorEpoch: number): void {
   const here = broker.coordinating

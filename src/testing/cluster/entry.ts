@@ -60,7 +60,7 @@ export function headerOf(bytes: Buffer): Header {
 
 /** The batch at its place: base offset and leader epoch are the broker's to write, and the checksum does not cover them. */
 export function entryOf(batch: Buffer, header: Header, offset: number, leaderEpoch: number, before: Entry | undefined): Entry {
-  return placed(before, batch.readInt32BE(17), { ...header, offset, leaderEpoch, bytes: stored(batch, offset, leaderEpoch) })
+  return placed(before, batch.readInt32BE(17), header, { offset, leaderEpoch, bytes: stored(batch, offset, leaderEpoch) })
 }
 
 /** The end of a transaction, as the coordinator has it written. */
@@ -79,7 +79,7 @@ export function markerOf(
   batch.writeUInt32BE(checksum(batch, crcFrom, batch.length), 17)
   const header = headerOf(batch)
   const bytes = stored(batch, offset, leaderEpoch)
-  return placed(before, batch.readInt32BE(17), { ...header, offset, leaderEpoch, bytes, marker: { commit, coordinatorEpoch } })
+  return placed(before, batch.readInt32BE(17), header, { offset, leaderEpoch, bytes, marker: { commit, coordinatorEpoch } })
 }
 
 const nothing = Buffer.alloc(0)
@@ -89,7 +89,7 @@ export function transactionEntry(transaction: Transaction, offset: number, leade
   const { producerId, epoch } = transaction
   const header = { producerId: -1, producerEpoch: -1, sequence: -1, lastSequence: -1, count: 1, transactional: false, time: 0 }
   const salt = mix(mix(producerId, epoch), hashOf(`${transaction.id} ${transaction.state} ${transaction.partitions.join()}`))
-  return placed(before, salt, { ...header, offset, leaderEpoch, bytes: nothing, transaction })
+  return placed(before, salt, header, { offset, leaderEpoch, bytes: nothing, transaction })
 }
 
 function stored(batch: Buffer, offset: number, leaderEpoch: number): Buffer {
@@ -101,13 +101,32 @@ function stored(batch: Buffer, offset: number, leaderEpoch: number): Buffer {
   return bytes
 }
 
-type Placed = Header & Pick<Entry, 'offset' | 'leaderEpoch' | 'bytes'> & Partial<Pick<Entry, 'marker' | 'transaction'>>
+type Place = Pick<Entry, 'offset' | 'leaderEpoch' | 'bytes'> & Partial<Pick<Entry, 'marker' | 'transaction'>>
 
-function placed(before: Entry | undefined, salt: number, { marker, transaction, ...rest }: Placed): Entry {
-  const last = rest.offset + rest.count - 1
-  const digest = mix(mix(before?.digest ?? 1, salt), rest.leaderEpoch ^ (rest.producerEpoch << 8))
-  const digest2 = mix(mix(before?.digest2 ?? 2, rest.producerId ^ last), salt ^ 0x55555555)
-  return { ...rest, last, marker, transaction, digest, digest2 }
+/** Field by field: this is done for every batch. */
+function placed(before: Entry | undefined, salt: number, header: Header, at: Place): Entry {
+  const { producerId, producerEpoch, sequence, lastSequence, count, transactional, time } = header
+  const { offset, leaderEpoch, bytes, marker, transaction } = at
+  const last = offset + count - 1
+  const digest = mix(mix(before === undefined ? 1 : before.digest, salt), leaderEpoch ^ (producerEpoch << 8))
+  const digest2 = mix(mix(before === undefined ? 2 : before.digest2, producerId ^ last), salt ^ 0x55555555)
+  return {
+    producerId,
+    producerEpoch,
+    sequence,
+    lastSequence,
+    count,
+    transactional,
+    time,
+    offset,
+    last,
+    leaderEpoch,
+    bytes,
+    marker,
+    transaction,
+    digest,
+    digest2,
+  }
 }
 
 function mix(a: number, b: number): number {

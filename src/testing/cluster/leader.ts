@@ -6,13 +6,12 @@ import { type Entry, entryOf, type Header, headerOf } from './entry.ts'
 import { abortedFrom, append, endOfEpoch, entriesFrom, lastStable, read } from './log.ts'
 import type { ClusterRequest, ListOffsetsAnswer } from './messages.ts'
 import { duplicateOf, known, refusalOf } from './producers.ts'
-import { advance, inSync } from './replication.ts'
+import { appended, inSync } from './replication.ts'
 import {
   type BrokerState,
   expireBy,
   hintOf,
   later,
-  type Leading,
   reply,
   type Replica,
   send,
@@ -58,7 +57,7 @@ export function produce(state: State, broker: BrokerState, key: number, request:
   if (producer !== undefined && producer.open >= 0 && producer.epoch === header.producerEpoch)
     return write(state, broker, key, request, header)
   const verification = ++state.nextId
-  broker.verifications.set(verification, { key, partition: request.partition, request, header, since: state.now })
+  broker.verifications.set(verification, { key, partition: request.partition, request, header, since: state.now, coordinator: -1 })
   askCoordinator(state, broker, verification)
 }
 
@@ -80,10 +79,17 @@ export function askCoordinator(state: State, broker: BrokerState, verification: 
     add: request.version >= 12,
   }
   const coordinator = broker.image.leads[transactionLog(state)]!.leader
+  broker.verifications.set(verification, { ...waiting, coordinator })
   if (coordinator === broker.node) return soon(state, broker.node, { do: 'verify', from: broker.node, verification, ask })
   if (coordinator < 0) return verified(state, broker, verification, 'COORDINATOR_NOT_AVAILABLE')
   if (!send(state, broker.node, coordinator, { do: 'verify', from: broker.node, verification, ask }))
     later(state, VERIFY_EVERY, broker.node, { do: 'verified', verification, error: 'NETWORK_EXCEPTION' })
+}
+
+/** The connection to this coordinator is gone. */
+export function unanswered(state: State, broker: BrokerState, coordinator: number): void {
+  for (const [verification, waiting] of broker.verifications)
+    if (waiting.coordinator === coordinator) soon(state, broker.node, { do: 'verified', verification, error: 'NETWORK_EXCEPTION' })
 }
 
 const unverified: ReadonlySet<Code> = new Set([
@@ -133,7 +139,7 @@ function write(state: State, broker: BrokerState, key: number, request: Produce,
   offset = log.end
   append(log, entryOf(batch, header, offset, leading.epoch, log.entries.at(-1)), now)
   end = log.end
-  advance(state, broker, partition)
+  appended(state, broker, partition)
   replicated(state, broker, key, request, offset, end)
 }
 
@@ -150,16 +156,17 @@ function unbegun({ log, leading }: Replica, { producerId, producerEpoch, sequenc
 /** Answers once all in sync have it. */
 function replicated(state: State, broker: BrokerState, key: number, request: Produce, offset: number, end: number): void {
   const { log, leading } = broker.replicas[request.partition]!
-  if (log.highWatermark >= end) return reply(state, broker, key, refused(enough(state, leading!), { offset }))
+  if (log.highWatermark >= end) return reply(state, broker, key, refused('NONE', { offset }))
   leading!.pending.push({ end, until: state.now + request.timeout, purpose: { do: 'produce', key, offset } })
   expireBy(state, broker, request.partition, state.now + request.timeout)
 }
 
-const enough = ({ settings }: State, leading: Leading): Code =>
-  inSync(leading) < settings.minIsr ? 'NOT_ENOUGH_REPLICAS_AFTER_APPEND' : 'NONE'
-
 /** A produce that waited for the replicas. */
 export function produced(state: State, broker: BrokerState, partition: number, key: number, offset: number, error: Code): void {
+  const { leading } = broker.replicas[partition]!
+  // DelayedProduce: asked again when it is answered. Whatever is said, the batch stands there.
+  if (error === 'NONE' && !leading) error = 'NOT_LEADER_OR_FOLLOWER'
+  else if (error === 'NONE' && inSync(leading!) < state.settings.minIsr) error = 'NOT_ENOUGH_REPLICAS_AFTER_APPEND'
   const hint = error === 'NOT_LEADER_OR_FOLLOWER' ? hintOf(broker, partition) : {}
   reply(state, broker, key, refused(error, { offset: error === 'NONE' ? offset : -1, ...hint }))
 }

@@ -35,6 +35,7 @@ export interface ReplicaLog {
   /** Where the open transactions begin, by producer. */
   open: Map<number, number>
   /** By marker. */
+  ended: Ended[]
   aborted: Ended[]
   /** Ended, but the marker is not below the high watermark yet. */
   unsettled: Ended[]
@@ -53,8 +54,22 @@ export function emptyLog(): ReplicaLog {
     epochs: [],
     producers: new Map(),
     open: new Map(),
+    ended: [],
     aborted: [],
     unsettled: [],
+  }
+}
+
+export function cloneLog(log: ReplicaLog): ReplicaLog {
+  return {
+    ...log,
+    entries: [...log.entries],
+    epochs: [...log.epochs],
+    producers: new Map(log.producers),
+    open: new Map(log.open),
+    ended: [...log.ended],
+    aborted: [...log.aborted],
+    unsettled: [...log.unsettled],
   }
 }
 
@@ -66,7 +81,7 @@ export function append(log: ReplicaLog, entry: Entry, now: number): void {
   remember(log, entry, now)
 }
 
-function enterEpoch(log: ReplicaLog, epoch: number, start: number): void {
+export function enterEpoch(log: ReplicaLog, epoch: number, start: number): void {
   const latest = log.epochs.at(-1)
   if (latest === undefined || latest.epoch < epoch) log.epochs.push({ epoch, start })
 }
@@ -82,6 +97,7 @@ function remember(log: ReplicaLog, entry: Entry, now: number): void {
     if (first !== undefined) {
       const ended = { producerId, first, last: entry.last }
       log.open.delete(producerId)
+      log.ended.push(ended)
       log.unsettled.push(ended)
       if (!marker.commit) log.aborted.push(ended)
     }
@@ -99,6 +115,25 @@ function remember(log: ReplicaLog, entry: Entry, now: number): void {
   log.producers.set(producerId, { epoch, batches: [...batches.slice(-4), batch], open, coordinatorEpoch, at: now })
 }
 
+/** Cuts off everything from this offset on. Producers are remembered from what is left. */
+export function truncate(log: ReplicaLog, end: number, now: number): void {
+  if (end >= log.end) return
+  const keep = log.entries.findIndex(entry => entry.last >= end)
+  const entries = log.entries.slice(0, keep < 0 ? undefined : keep)
+  log.entries = entries
+  log.end = (entries.at(-1)?.last ?? -1) + 1
+  log.highWatermark = Math.min(log.highWatermark, log.end)
+  log.checkpoint = Math.min(log.checkpoint, log.end)
+  log.epochs = log.epochs.filter(({ start }) => start < log.end)
+  log.producers = new Map()
+  log.open = new Map()
+  log.ended = []
+  log.aborted = []
+  log.unsettled = []
+  for (const entry of entries) remember(log, entry, now)
+  settle(log)
+}
+
 export function raiseHighWatermark(log: ReplicaLog, to: number, now: number): void {
   log.highWatermark = to
   settle(log)
@@ -106,6 +141,12 @@ export function raiseHighWatermark(log: ReplicaLog, to: number, now: number): vo
     log.checkpoint = to
     log.checkpointAt = now
   }
+}
+
+/** What a process that was killed finds: all that was written, and a high watermark of a while ago. */
+export function recovered(log: ReplicaLog): void {
+  log.highWatermark = log.checkpoint
+  log.unsettled = log.ended.filter(({ last }) => last >= log.highWatermark)
 }
 
 function settle(log: ReplicaLog): void {

@@ -84,15 +84,24 @@ export interface Verification {
   readonly request: Extract<ClusterRequest, { api: 'produce' }>
   readonly header: Header
   readonly since: number
+  /** Who was asked; -1. */
+  readonly coordinator: number
 }
 
 export interface Follower {
   /** Behind what it has; -1 before it has said so. */
   end: number
+  /** When it last asked, ms, and where the leader's log ended then. */
+  askedAt: number
+  leaderEnd: number
   /** When it last had everything, ms. */
   caughtUpAt: number
-  /** A fetch of it waits here, which began with this high watermark. */
-  waits: { readonly highWatermark: number; readonly exchange: number } | undefined
+  /** The high watermark that it was told of. */
+  highWatermark: number
+  /** Its fetch waits here, by number. */
+  waits: number | undefined
+  /** A timer will tell it of the high watermark. */
+  promised: boolean
 }
 
 /** What a leader keeps in memory. */
@@ -181,7 +190,8 @@ export type Work =
   | { readonly do: 'asked'; readonly partition: number; readonly from: number; readonly ask: FollowAsk }
   | { readonly do: 'followed'; readonly partition: number; readonly exchange: number; readonly reply: FollowReply }
   | { readonly do: 'alter-isr'; readonly from: number; readonly partition: number; readonly isr: readonly number[]; readonly lead: Lead }
-  | { readonly do: 'altered'; readonly partition: number; readonly epoch: number }
+  | { readonly do: 'altered'; readonly partition: number; readonly lead: Lead }
+  | { readonly do: 'feed'; readonly partition: number; readonly to: number }
   | { readonly do: 'session'; readonly of: number }
   | { readonly do: 'register'; readonly of: number }
 
@@ -253,7 +263,7 @@ export function soon(state: State, node: number, work: Work): void {
 }
 
 /** Takes back what was to be done. */
-function forget(state: State, which: (work: Work, node: number) => boolean): void {
+export function forget(state: State, which: (work: Work, node: number) => boolean): void {
   const kept = state.timers.filter(timer => !which(timer.work, timer.node))
   if (kept.length < state.timers.length) state.timers = kept
 }
@@ -267,12 +277,15 @@ export function send(state: State, from: number, to: number, work: Work): boolea
   return true
 }
 
-function connected({ cut, brokers }: State, from: number, to: number): boolean {
+export function connected({ cut, brokers }: State, from: number, to: number): boolean {
   if (from === to) return true
   return !cut.has(linkOf(from, to)) && [from, to].every(node => node === CONTROLLER || brokers[node]?.life !== 'dead')
 }
 
-const linkOf = (a: number, b: number): number => (Math.min(a, b) + 1) * 64 + Math.max(a, b) + 1
+/** Nodes, in order. */
+export const joined = (nodes: readonly number[], node: number): number[] => [...nodes, node].sort((a, b) => a - b)
+
+export const linkOf = (a: number, b: number): number => (Math.min(a, b) + 1) * 64 + Math.max(a, b) + 1
 
 export function reply(state: State, broker: BrokerState, key: number, answer: ClusterReply): void {
   if (broker.open.delete(key)) state.out.push({ do: 'reply', key, reply: answer })
