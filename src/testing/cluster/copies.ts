@@ -29,9 +29,11 @@ function cloneBroker(broker: BrokerState): BrokerState {
   }
 }
 
-function cloneReplica({ log, leading, parked, ...rest }: Replica): Replica {
+/** The order of fields stays: the fingerprint has it, too. */
+function cloneReplica(replica: Replica): Replica {
+  const { log, leading, parked } = replica
   return {
-    ...rest,
+    ...replica,
     log: cloneLog(log),
     leading: leading && {
       ...leading,
