@@ -19,8 +19,8 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: Math.min(4, availableParallelism()),
     // For what hangs, not for what is slow: tests that start processes share a busy machine with others.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     allowOnly: false,
     reporters: ['default'],
     projects: [

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { socketPath } from '../../src/replica/data.ts'
 import { bin, json, jsonLines, mainstem, makeFolder, ok, root, seats, start, startReplica } from './support.ts'
 
 const reserve = (seat: string, guest: string) => ['exec', 'reserve', JSON.stringify({ seat, guest }), '--app', seats]
@@ -255,9 +256,12 @@ describe('the surroundings', () => {
     await tail.said('SeatReserved')
     tail.child.kill('SIGINT')
     expect(await tail.ended).toMatchObject({ code: 130, stderr: '' })
-    // A query that waits for what does not come.
+    // A query that waits for what does not come: it has opened its replica when that can be reached.
+    const socket = socketPath(join(cwd, '.mainstem/data'))
+    expect(existsSync(socket)).toBe(false)
     const query = start(['query', 'taken', '--read', 'default@9', '--timeout', '1m', '--app', seats], { cwd })
-    setTimeout(() => query.child.kill('SIGINT'), 1_000)
+    await expect.poll(() => existsSync(socket), { timeout: 30_000 }).toBe(true)
+    query.child.kill('SIGINT')
     expect(await query.ended).toMatchObject({ code: 130, signal: null, stderr: expect.stringMatching(/^error aborted: /) as string })
     await ok(reserve('A2', 'Ann'), { cwd })
   })

@@ -81,7 +81,10 @@ describe.concurrent('a replica that runs', () => {
 
   it('may be the one that another call opened for a moment', async () => {
     const cwd = makeFolder()
-    const calls = Array.from({ length: 6 }, (_, index) => json(['exec', 'reserve', input(`A${index}`), '--app', seats], { cwd }))
+    // One after the other has the directory, and the last one waits for all of them.
+    const calls = Array.from({ length: 6 }, (_, index) =>
+      json(['exec', 'reserve', input(`A${index}`), '--app', seats, '--timeout', '2m'], { cwd }),
+    )
     const versions = (await Promise.all(calls)).map(({ version }: { version: number }) => version)
     expect(versions.sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6])
   })
