@@ -238,12 +238,12 @@ export function enter(
 }
 
 /** What some decisions write: their scopes' writes and their events' tags. Only for decisions with events. */
-class Writes {
+export class Writes {
   #any = false
   #all = false
   readonly #tags = new Set<string>()
 
-  add({ writes, events }: Decision): void {
+  add({ writes, events }: Pick<Decision, 'writes' | 'events'>): void {
     this.#any = true
     if (writes === '*') this.#all = true
     else for (const tag of writes) this.#tags.add(tag)

@@ -15,9 +15,10 @@ import type { Store } from './database.ts'
 import { ask, type Decided, decide, prepare, project, recorded } from './decide.ts'
 import { EngineError, type ErrorCode } from './errors.ts'
 import type { Json, RecordedEvent } from './record.ts'
+import { defaultNow } from './testing/commands.ts'
 
-/** The time of events and commands that name none: a fixed one, so that a test never depends on the day it runs. */
-export const defaultNow = new Date('2026-01-01T12:00:00Z')
+export { type Arbitrary, type Commands, defaultNow } from './testing/commands.ts'
+export { type CheckedScopes, checkScopes, type ScopeCheck } from './testing/scopes.ts'
 
 type Pair<E> = E extends Emitted<infer T, infer D> ? readonly [type: T, data: D] : never
 

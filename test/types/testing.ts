@@ -1,8 +1,9 @@
-/** The types of given/when/then. Checked by tsc alone, never run. */
+/** The types of given/when/then, and of commands that are generated. Checked by tsc alone, never run. */
 
+import fc from 'fast-check'
 import bank from '../../examples/bank/app.ts'
 import seats from '../../examples/seats.ts'
-import { given } from '../../src/testing.ts'
+import { checkScopes, given } from '../../src/testing.ts'
 
 given(seats)
   .event('SeatReserved', { seat: 'A1', guest: 'Ann' }, { at: new Date(0) })
@@ -48,3 +49,20 @@ given(seats).query('seat')
 given(seats).query('taken', { seat: 'A1' })
 // @ts-expect-error another answer
 given(seats).answers('taken', [{ seat: 'A1' }])
+
+const seat = fc.constantFrom('A1', 'A2')
+void checkScopes(seats, {
+  commands: { reserve: fc.record({ seat, guest: seat }), move: fc.record({ from: seat, to: seat }) },
+  runs: 10,
+  seed: 1,
+})
+// A default of the schema may be left out.
+void checkScopes(bank, { commands: { deposit: fc.record({ account: seat, cents: fc.nat() }) } })
+// @ts-expect-error unknown command
+void checkScopes(seats, { commands: { resreve: fc.record({ seat, guest: seat }) } })
+// @ts-expect-error wrong input
+void checkScopes(seats, { commands: { reserve: fc.record({ seat, guest: fc.nat() }) } })
+// @ts-expect-error missing input
+void checkScopes(seats, { commands: { reserve: fc.record({ seat }) } })
+// @ts-expect-error no arbitrary
+void checkScopes(seats, { commands: { reserve: { seat: 'A1', guest: 'Ann' } } })
