@@ -285,6 +285,12 @@ export function definitionOf(app: App): Definition {
   return app[definition]
 }
 
+/** The same app with one more query, for those who look at it from outside. */
+export function withQuery(app: App, name: string, run: (input: unknown, context: { db: any; version: number }) => unknown): App {
+  const known = definitionOf(app)
+  return { ...app, [definition]: { ...known, queries: new Map(known.queries).set(name, { name, input: undefined, run }) } }
+}
+
 /** Whether a value, say the default export of a file, is an app. */
 export function isApp(value: unknown): value is App {
   return typeof value === 'object' && value !== null && definition in value

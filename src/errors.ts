@@ -43,7 +43,7 @@ export const errorKinds = {
   },
   aborted: { retry: 'safe', exit: 130, meaning: 'the caller gave up; the same id cannot win twice' },
   'not-leader': { retry: 'safe', exit: 5, meaning: 'the leader could not be reached within the deadline' },
-  'not-ready': { retry: 'safe', exit: 5, meaning: 'the replica has not read far enough yet' },
+  'not-ready': { retry: 'safe', exit: 5, meaning: 'the replica has not read far enough yet, or another release is the active one' },
   closed: { retry: 'safe', exit: 5, meaning: 'the replica is closing or closed; nothing was written' },
   // Logs and databases.
   'data-in-use': { retry: 'safe', exit: 5, meaning: 'another replica owns this data directory' },

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { type App, type Args, isApp, type Outcome, revision } from './app.ts'
 import { type StrategyName, strategyOf } from './consistency.ts'
+import { type Clock, every, machine } from './clock.ts'
 import { ask } from './decide.ts'
 import { EngineError } from './errors.ts'
 import type { Fencing } from './log/kafka/settings.ts'
@@ -12,14 +13,13 @@ import { oneShard, openLogs } from './log/open.ts'
 import type { Log, Logs, Position } from './log.ts'
 import { partitionOf } from './partition.ts'
 import { MAX_RECORD_BYTES } from './record.ts'
-import { DataDirectory, socketPath } from './replica/data.ts'
+import { DataDirectory, type Databases, socketPath } from './replica/data.ts'
 import { Engine, type Surroundings } from './replica/engine.ts'
 import { Spread } from './replica/spread.ts'
-import type { HttpLinkServer } from './replica/http-link.ts'
 import { LinkServer } from './replica/link.ts'
 import { checkListen, type Listen, listenOf } from './replica/listen.ts'
 import { ensureManifests } from './replica/manifest.ts'
-import { type Forwarded, forwarded, leave, Neighbours, settle } from './replica/neighbours.ts'
+import { type Forwarded, forwarded, leave, type Neighbourhood, Neighbours, settle } from './replica/neighbours.ts'
 import { acceptedIn, checkKeys, checkOptions, checkTenant, EXECUTE_KEYS, OPEN_KEYS, QUERY_KEYS } from './replica/options.ts'
 import { openPast, runSql, untilOf } from './replica/past.ts'
 import type { Advance } from './replica/progress.ts'
@@ -177,6 +177,22 @@ export interface Replica<EI = any, CI = any, CR = any, QI = any, QR = any> exten
   close(): Promise<void>
 }
 
+/** How others come in. */
+interface Door {
+  readonly address: string
+  close(): Promise<void>
+}
+
+/** What a replica stands on, beside its log: this process and its disk, or a simulation. */
+export interface Ground {
+  /** This incarnation of the replica, as it signs its terms. */
+  readonly me: string
+  readonly clock: Clock
+  readonly data: Databases | undefined
+  readonly neighbours: Neighbourhood
+  listen(serve: (method: string, params: unknown) => Promise<unknown>): Promise<Door>
+}
+
 const DEFAULT_TENANT = 'default'
 /** How often deadlines and reigns are looked after, ms. */
 const TICK = 50
@@ -221,61 +237,105 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
     throw error
   }
   // From here on it is the router that closes both.
-  return (await Router.start(app, listen ? { ...options, listen } : options, logs, data)) as unknown as Replica<EI, CI, CR, QI, QR>
+  const given = listen ? { ...options, listen } : options
+  const me = randomUUID()
+  const ground: Ground = {
+    me,
+    clock: machine,
+    data,
+    neighbours: new Neighbours(listen?.secret),
+    listen: serve => openDoor(serve, me, given, logs, data),
+  }
+  return await startReplica(app, given, logs, ground)
 }
+
+/** As `openReplica`, on another ground. From here on it is the replica that closes logs and databases. */
+export async function startReplica<EI, EO, CI, CR, QI, QR>(
+  app: App<string, EI, EO, CI, CR, QI, QR>,
+  options: ReplicaOptions,
+  logs: Logs,
+  ground: Ground,
+): Promise<Replica<EI, CI, CR, QI, QR>> {
+  return (await Router.start(app, options, logs, ground)) as unknown as Replica<EI, CI, CR, QI, QR>
+}
+
+/** Where the others reach a replica: its socket, on a network its URL, or within this process. */
+async function openDoor(
+  serve: (method: string, params: unknown) => Promise<unknown>,
+  me: string,
+  { strategy, listen = {} }: ReplicaOptions,
+  { spans }: Logs,
+  data: Databases | undefined,
+): Promise<Door> {
+  const server = data && (await LinkServer.listen(socketPath(data.path), serve))
+  const reigns = strategyOf[strategy ?? defaultStrategy(spans)].reigns
+  try {
+    const http =
+      spans === 'network' && reigns
+        ? await (await import('./replica/http-link.ts')).HttpLinkServer.listen(listen, params => serve('forward', params))
+        : undefined
+    const address = http?.url ?? server?.path ?? settle(me, command => serve('forward', command))
+    const close = async () => {
+      leave(me)
+      await server?.close()
+      await http?.close()
+    }
+    return { address, close }
+  } catch (error) {
+    await server?.close()
+    throw error
+  }
+}
+
+const defaultStrategy = (spans: Logs['spans']): StrategyName => (spans === 'network' ? 'leader' : 'optimistic')
 
 class Router {
   readonly app: App
   readonly #logs: Logs
-  readonly #data: DataDirectory | undefined
+  readonly #ground: Ground
   readonly #options: ReplicaOptions
-  readonly #me = randomUUID()
-  readonly #neighbours: Neighbours
   readonly #engines: readonly Engine[]
   readonly #strategy: StrategyName
   readonly #spread: Spread
-  readonly #timers: NodeJS.Timeout[] = []
+  readonly #timers: (() => void)[] = []
   readonly #notices: string[] = []
-  #server: LinkServer | undefined
-  /** For those on other machines. */
-  #httpServer: HttpLinkServer | undefined
-  /** Where the others reach it; null before it listens. */
-  #address: string | null = null
+  #door: Door | undefined
   /** The shards can be asked: also while they still read. */
   #open = false
   /** It is on its way out, and still does what it has begun. */
   #leaving = false
   #closing: Promise<void> | undefined
 
-  private constructor(app: App, options: ReplicaOptions, logs: Logs, data: DataDirectory | undefined) {
+  private constructor(app: App, options: ReplicaOptions, logs: Logs, ground: Ground) {
     this.app = app
     this.#options = options
     this.#logs = logs
-    this.#data = data
+    this.#ground = ground
     this.#notices.push(...(logs.notices ?? []))
-    this.#neighbours = new Neighbours(options.listen?.secret)
+    const { clock, data, neighbours, me } = ground
     const { timeout = 10_000, maxRecordBytes = MAX_RECORD_BYTES, release = process.env.MAINSTEM_RELEASE ?? '' } = options
-    const strategy = options.strategy ?? (logs.spans === 'network' ? 'leader' : 'optimistic')
+    const strategy = options.strategy ?? defaultStrategy(logs.spans)
     this.#strategy = strategy
     const { length } = logs.shards
     const around: Surroundings = {
       app,
       strategy: strategyOf[strategy],
-      me: this.#me,
+      me,
       release: `${revision(app).slice(0, 12)}${release === '' ? '' : `+${release}`}`,
       timeout,
       maxRecordBytes,
       maxOpen: data ? Math.max(MIN_OPEN, Math.floor(MAX_OPEN / length)) : Number.MAX_SAFE_INTEGER,
+      clock,
       data,
-      neighbours: this.#neighbours,
+      neighbours,
       notice: text => this.#notice(text),
     }
     this.#engines = logs.shards.map((log, partition) => new Engine(log, partition, around))
-    this.#spread = new Spread(this.#me, around.strategy.reigns)
+    this.#spread = new Spread(me, around.strategy.reigns)
   }
 
-  static async start(app: App, options: ReplicaOptions, logs: Logs, data: DataDirectory | undefined): Promise<Router> {
-    const router = new Router(app, options, logs, data)
+  static async start(app: App, options: ReplicaOptions, logs: Logs, ground: Ground): Promise<Router> {
+    const router = new Router(app, options, logs, ground)
     try {
       await router.#start()
       return router
@@ -289,6 +349,7 @@ class Router {
 
   async #start(): Promise<void> {
     const { signal = new AbortController().signal, onProgress } = this.#options
+    const { clock } = this.#ground
     const strategy = this.#strategy
     for (const { conditional, description } of this.#logs.shards) {
       if (!strategyOf[strategy].conditional || conditional) continue
@@ -298,18 +359,10 @@ class Router {
       )
     }
     const former = this.#formerLog()
-    const manifests = await ensureManifests(this.#logs, this.app.name, former, signal)
+    const manifests = await ensureManifests(this.#logs, this.app.name, former, clock, signal)
     const opens = await all(this.#engines.map((engine, shard) => engine.prepare(manifests[shard]!, signal)))
-    if (this.#data) {
-      this.#server = await LinkServer.listen(socketPath(this.#data.path), (method, params) => this.#serve(method, params))
-    }
-    if (this.#logs.spans === 'network' && strategyOf[strategy].reigns) {
-      const { HttpLinkServer } = await import('./replica/http-link.ts')
-      this.#httpServer = await HttpLinkServer.listen(this.#options.listen ?? {}, params => this.#serve('forward', params))
-    }
-    const address = this.#httpServer?.url ?? this.#server?.path ?? settle(this.#me, command => this.#takeOver(command))
-    this.#address = address
-    for (const open of opens) open(address)
+    this.#door = await this.#ground.listen((method, params) => this.#serve(method, params))
+    for (const open of opens) open(this.#door.address)
     this.#open = true
     const places = this.#engines.map(() => ({ position: 0, head: 0 }))
     const progress = (shard: number) => (position: number, head: number) => {
@@ -322,14 +375,14 @@ class Router {
     either.throwIfAborted()
     for (const engine of this.#engines) engine.live()
     this.#beat()
-    this.#timers.push(setInterval(() => this.#beat(), BEAT))
-    this.#timers.push(setInterval(() => this.#engines.forEach(engine => engine.tick()), TICK))
-    this.#timers.push(setInterval(() => this.#checkpoint(), CHECKPOINT))
+    this.#timers.push(every(clock, BEAT, () => this.#beat()))
+    this.#timers.push(every(clock, TICK, () => this.#engines.forEach(engine => engine.tick())))
+    this.#timers.push(every(clock, CHECKPOINT, () => this.#checkpoint()))
   }
 
   #formerLog() {
     const log = this.#engines[0]!.former()
-    return log === undefined ? undefined : { log, path: this.#data!.path }
+    return log === undefined ? undefined : { log, path: this.#ground.data!.path }
   }
 
   /** Events of the default tenant so far. */
@@ -353,19 +406,17 @@ class Router {
   }
 
   async #release(): Promise<void> {
-    for (const timer of this.#timers) clearInterval(timer)
+    for (const cancel of this.#timers) cancel()
     for (const engine of this.#engines) engine.close()
-    leave(this.#me)
-    this.#neighbours.close()
-    await this.#server?.close()
-    await this.#httpServer?.close()
+    this.#ground.neighbours.close()
+    await this.#door?.close()
     try {
-      this.#logs.roster.leave(this.#me)
+      this.#logs.roster.leave(this.#ground.me)
     } catch {
       // Somebody holds it: it is found to be gone by its silence.
     }
     if (typeof this.#options.log === 'string') await this.#logs.close()
-    this.#data?.close()
+    this.#ground.data?.close()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -380,7 +431,7 @@ class Router {
     // One that is closing is to be given nothing more.
     const reigns = strategyOf[this.#strategy].reigns && !this.#leaving
     try {
-      this.#logs.roster.beat(this.#me, this.#address, reigns)
+      this.#logs.roster.beat(this.#ground.me, this.#door?.address ?? null, reigns)
     } catch (error) {
       // Others may take the reign away; that costs time, nothing else.
       this.#notice(`the roster could not be written: ${(error as Error).message}`)
@@ -388,7 +439,7 @@ class Router {
     const members = this.#members()
     const beats = new Map(members.map(({ id, beat }) => [id, beat]))
     const owners = this.#engines.map(({ shard }) => shard.state.term.owner)
-    const preferred = this.#spread.preferred(members, owners, performance.now())
+    const preferred = this.#spread.preferred(members, owners, this.#ground.clock.now())
     for (const [partition, engine] of this.#engines.entries()) engine.beats(beats, preferred[partition])
   }
 
@@ -407,7 +458,8 @@ class Router {
   }
 
   #checkpoint(): void {
-    if (!this.#data) return
+    const { data } = this.#ground
+    if (!data) return
     try {
       const advances = new Map<number, Advance>()
       for (const [partition, engine] of this.#engines.entries()) {
@@ -415,7 +467,7 @@ class Router {
         if (advance) advances.set(partition, advance)
       }
       if (advances.size === 0) return
-      this.#data.progress.save(advances)
+      data.progress.save(advances)
       for (const [partition, { cursor }] of advances) this.#engines[partition]!.advanced(cursor)
     } catch (error) {
       // The next start reads more of the log.
@@ -495,7 +547,7 @@ class Router {
     { tenant = DEFAULT_TENANT, onProgress }: { tenant?: string; onProgress?: (progress: ReplayProgress) => void } = {},
   ): Promise<Past> {
     const { log, shard } = this.#engineOf(tenant)
-    return openPast(this.app, log, tenant, untilOf(when), this.#data?.scratch(tenant) ?? ':memory:', onProgress, shard.cursor)
+    return openPast(this.app, log, tenant, untilOf(when), this.#ground.data?.scratch(tenant) ?? ':memory:', onProgress, shard.cursor)
   }
 
   async status(): Promise<Status> {
@@ -526,9 +578,9 @@ class Router {
       log: this.#logs.description,
       logId: state.log ?? '',
       generation: state.generation,
-      data: this.#data?.path ?? null,
+      data: this.#ground.data?.path ?? null,
       strategy,
-      incarnation: this.#me,
+      incarnation: this.#ground.me,
       role: first!.role,
       term: first!.term,
       position: sum(shards, each => each.position),
@@ -539,7 +591,7 @@ class Router {
       sealed: shards.some(({ sealed }) => sealed),
       failure: shards.find(({ failure }) => failure !== null)?.failure ?? null,
       tenants,
-      databases: this.#data?.tenants().length ?? Object.keys(tenants).length,
+      databases: this.#ground.data?.tenants().length ?? Object.keys(tenants).length,
       members: this.#members(),
       notices: this.#notices,
       ...(shards.length > 1 ? { shards } : {}),

@@ -14,7 +14,7 @@ import type { Appended, NewRecord, Position, Stored } from './log.ts'
 import { type Folded, Tenant } from './projection.ts'
 import { type ControlRecord, type DataRecord, decode, encodeControl, encodeRecord } from './record.ts'
 import { decideBatch } from './shard/batch.ts'
-import { asEngineError, expired, notReady, speaksOfDoubt, unknownOutcome } from './shard/failures.ts'
+import { asEngineError, expired, notReady, speaksOfDoubt, superseded, unknownOutcome } from './shard/failures.ts'
 import type { Input, Output, Read, Reply, Request, ShardOptions } from './shard/protocol.ts'
 
 /** A tenant that was used within this time is not closed: whoever asked for it is about to read, ms. */
@@ -228,7 +228,12 @@ export class Shard {
   /** When `flush` has something to do next: 0 is now, undefined not before another input. */
   get due(): number | undefined {
     if (this.#newReads.length > 0 || this.#quietAttempts.length > 0 || this.#doubtful.length > 0) return 0
-    if (!this.#live || this.#queued.size === 0 || (!this.#state.sealed && (this.#role().may === 'wait' || this.#yields()))) return undefined
+    if (
+      !this.#live ||
+      this.#queued.size === 0 ||
+      (!this.#state.sealed && !this.#isSuperseded() && (this.#role().may === 'wait' || this.#yields()))
+    )
+      return undefined
     let due: number | undefined
     for (const home of this.#queued) {
       if (!this.#mayStart(home)) continue
@@ -371,6 +376,7 @@ export class Shard {
     if (this.#state.sealed)
       return this.#refuseAll(new EngineError('log-sealed', 'this log was sealed: it goes on in its copy. Open that one'))
     const role = this.#role()
+    if (role.may !== 'forward' && this.#isSuperseded()) return this.#refuseAll(superseded(this.#state.release!, this.#options.release))
     if (role.may === 'wait' || this.#yields()) return this.#reign()
     if (role.may === 'forward') return this.#forwardAll(role.address, this.#state.term.number)
     const attempts: Attempt[] = []
@@ -1085,7 +1091,7 @@ export class Shard {
 
   /** Campaigns where nobody reigns, or nobody that lives; hands over when stopping, or to who should own the shard. */
   #reign(): void {
-    if (!this.#live || this.#failure || this.#state.log === null || this.#state.sealed) return
+    if (!this.#live || this.#failure || this.#state.log === null || this.#state.sealed || this.#isSuperseded()) return
     if (this.#now < this.#retryCampaignAt || (this.#campaign && this.#now - this.#campaign.since < CAMPAIGN_PATIENCE)) return
     // Out of reach they would pile up.
     if (this.#claiming) return
@@ -1120,6 +1126,12 @@ export class Shard {
   /** Whether this owner makes room for the one who should own the shard: it begins nothing more, and hands over once nothing is on its way. */
   #yields(): boolean {
     return this.reigning && this.#otherPreferred() && !this.#unwilling.has(this.#preferred!)
+  }
+
+  /** Another release is the active one: whatever this one wrote would be void. */
+  #isSuperseded(): boolean {
+    const { release } = this.#state
+    return release !== null && release !== this.#options.release
   }
 
   /** Whether a vacant shard is left to the one who should own it. */
@@ -1304,7 +1316,7 @@ export class Shard {
   #checkDrained(): void {
     if (this.#drained || this.#busy()) return
     // On a sealed log no reign can be laid down, nor does it keep anybody out.
-    if (this.reigning && !this.#failure && this.#live && !this.#state.sealed) return this.#reign()
+    if (this.reigning && !this.#failure && this.#live && !this.#state.sealed && !this.#isSuperseded()) return this.#reign()
     this.#drained = true
     this.#out.push({ do: 'drained' })
   }

@@ -37,12 +37,17 @@ export interface StoreOptions {
 }
 
 /**
- * Opens a tenant's database, or creates it. ':memory:' is a database of its own each time.
+ * Opens a tenant's database, or creates it. ':memory:' is a database of its own each time, 'memory:NAME' one that is there as long as somebody
+ * has it open.
  * @throws EngineError data-unusable: the file cannot be used or is something else; data-in-use: somebody else holds it
  */
 export function openStore(database: Database, path: string, options: StoreOptions = {}): Store<Reader, Writer> {
   return new SqliteStore(database, path, options)
 }
+
+const NAMED = 'memory:'
+/** Where SQLite keeps it. */
+export const inMemory = (name: string): string => `file:/${name}?vfs=memdb`
 
 /** A -wal of so many bytes may be left to the next one: ten thousand tenants have some. */
 const little = 262_144
@@ -110,11 +115,12 @@ class SqliteStore implements Store<Reader, Writer> {
   constructor(database: Database, path: string, { mode = 'write', cache = 2_048 }: StoreOptions) {
     this.#path = path
     this.#readOnly = mode === 'read'
-    this.#inMemory = path === ':memory:'
+    const name = path === ':memory:' ? randomUUID() : path.startsWith(NAMED) ? path.slice(NAMED.length) : undefined
+    this.#inMemory = name !== undefined
     this.#cache = cache
     if (!this.#readOnly && !this.#inMemory) this.#file = openFile(path)
     try {
-      this.#location = this.#inMemory ? `file:/${randomUUID()}?vfs=memdb` : this.#readOnly ? readingUri(path) : path
+      this.#location = name !== undefined ? inMemory(name) : this.#readOnly ? readingUri(path) : path
       this.connection = new Connection(path, this.#location, { timeout: 1000 })
       try {
         this.standing = this.#prepare(database)

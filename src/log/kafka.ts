@@ -12,6 +12,7 @@ import { PartitionLog } from './kafka/partition.ts'
 import { type Copying, KafkaRoster } from './kafka/roster.ts'
 import { type Fencing, fencings, kafkaSettings } from './kafka/settings.ts'
 import { Topic } from './kafka/topic.ts'
+import { socketWire } from './kafka/wire.ts'
 
 export interface KafkaOptions {
   /** Strategy leader: how the one before is kept out. Default: epoch. */
@@ -99,7 +100,7 @@ export class KafkaLogs implements Logs {
         )
       const shards = Array.from({ length: topic.partitions }, (_, partition) => {
         const description = topic.partitions === 1 ? url : `${url}, partition ${partition}`
-        return new PartitionLog(topic, partition, { description, fencing, app, maxBatchBytes, random: Math.random })
+        return new PartitionLog(socketWire(topic), partition, { description, fencing, app, maxBatchBytes })
       })
       return new KafkaLogs(url, topic, shards, roster, notices)
     } catch (error) {

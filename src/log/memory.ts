@@ -3,6 +3,7 @@
  * a record, let it arrive late, or twice. Replicas of one process share it by name (`memory:NAME`).
  */
 import { randomUUID } from 'node:crypto'
+import { type Clock, machine } from '../clock.ts'
 import type { AppendOptions, Appended, Chunk, Log, Logs, NewRecord, Position, ReadOptions, Stored } from '../log.ts'
 import { MemoryRoster, type Roster } from '../roster.ts'
 
@@ -31,6 +32,7 @@ export interface MemoryOptions {
   readonly selective?: boolean
   /** Default false. */
   readonly tails?: boolean
+  readonly clock?: Clock
 }
 
 /** ms */
@@ -68,6 +70,7 @@ export class MemoryLog implements Log {
   readonly #file: MemoryFile
   readonly #fault: () => Fault
   readonly #lag: (() => number) | undefined
+  readonly #clock: Clock
   #closed = false
 
   constructor(name = '', file: MemoryFile = new MemoryFile(), options: MemoryOptions = {}) {
@@ -78,6 +81,7 @@ export class MemoryLog implements Log {
     this.freshHead = options.freshHead ?? true
     this.selective = options.selective ?? true
     this.tails = options.tails ?? false
+    this.#clock = options.clock ?? machine
     this.#lag = this.freshHead ? undefined : options.lag
   }
 
@@ -157,7 +161,7 @@ export class MemoryLog implements Log {
       waiting.add(done)
       signal?.addEventListener('abort', done)
       // What it knows nothing of now it will know of soon.
-      if (this.#lag) setTimeout(done, LAG)
+      if (this.#lag) this.#clock.after(LAG, done)
     })
   }
 }

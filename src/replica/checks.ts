@@ -2,14 +2,14 @@
  * Whether tenants' databases are what the log of their shard says: asked when one is first opened in a run, and when somebody wrote at a digest
  * that is not ours. What a database has missed is brought up from the log.
  */
-import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
 import { control, emptyShard, type ShardState } from '../accept.ts'
+import { type Clock, nap, turn } from '../clock.ts'
 import type { Standing, Store } from '../database.ts'
 import { EngineError } from '../errors.ts'
 import type { Log, Position, Stored } from '../log.ts'
 import { decode, recordHash } from '../record.ts'
 import type { Input, Output } from '../shard/protocol.ts'
-import type { DataDirectory } from './data.ts'
+import type { Databases } from './data.ts'
 import { digestAt, shardAt } from './replay.ts'
 
 /** A tenant is checked against its log at most so often, ms: it means reading it all. */
@@ -21,7 +21,8 @@ const GATHER = 20
 interface Around {
   readonly log: Log
   readonly partition: number
-  readonly data: DataDirectory | undefined
+  readonly clock: Clock
+  readonly data: Databases | undefined
   /** Of the running shard. */
   state(): ShardState
   feed(input: Input): void
@@ -48,7 +49,7 @@ export class Checks {
   async catchUp(wanted: CatchUp): Promise<void> {
     const { tenant, store } = wanted
     // An embedded log answers at once: a thousand tenants in a row would keep timers and sockets waiting.
-    await turn()
+    await turn(this.#around.clock)
     try {
       const { standing } = store
       if (standing.position > 0) {
@@ -78,7 +79,7 @@ export class Checks {
   async #readMissed({ tenant, store, upTo }: CatchUp): Promise<void> {
     const { log, feed } = this.#around
     const { position } = store.standing
-    let shard = await shardAt(log, position)
+    let shard = await shardAt(log, position, this.#around.clock)
     for (let after = position; ; ) {
       const { records, reached } = await log.read(after, { tenant, upTo })
       const last = reached === after
@@ -86,7 +87,7 @@ export class Checks {
       if (last) return
       shard = stateBehind(shard, records)
       after = reached
-      await turn()
+      await turn(this.#around.clock)
     }
   }
 
@@ -113,7 +114,7 @@ export class Checks {
   async #healAll(): Promise<void> {
     const { stop, feed } = this.#around
     while (this.#sick.length > 0 && !stop.aborted) {
-      await pause(GATHER)
+      await nap(this.#around.clock, GATHER)
       const patients = this.#sick
       this.#sick = []
       const end = Math.max(...patients.map(({ upTo }) => upTo))
@@ -128,7 +129,7 @@ export class Checks {
           }
           shard = stateBehind(shard, records)
           after = reached
-          await turn()
+          await turn(this.#around.clock)
         }
         if (stop.aborted) return
         for (const { tenant } of patients) feed({ type: 'caught-up', tenant, shard, records: [], last: true })
@@ -150,7 +151,7 @@ export class Checks {
     // Only a copy or a restore raises the generation; anything else that is missing here was lost.
     if (generation < state().generation) {
       // To scan a shard for each of its tenants would take too long.
-      const now = log.selective ? (await digestAt(log, tenant, await log.head())).version : version
+      const now = log.selective ? (await digestAt(log, tenant, await log.head(), this.#around.clock)).version : version
       const lost = now < version ? `; versions ${now + 1} to ${version} are lost` : ''
       notice(`tenant ${tenant} stood at version ${version} on another generation of the log, and is built anew${lost}`)
       feed({ type: 'misplaced', tenant, error: 'rebuild' })
@@ -163,11 +164,11 @@ export class Checks {
   /** Somebody wrote at a digest that is not ours. Whoever is wrong: if it is us, the tenant halts. */
   async verify({ tenant, version, digest, position }: Extract<Output, { do: 'suspect' }>): Promise<void> {
     const { log: source, data, feed, notice } = this.#around
-    const now = performance.now()
+    const now = this.#around.clock.now()
     if (now < (this.#verifiedUntil.get(tenant) ?? 0)) return
     this.#verifiedUntil.set(tenant, Number.POSITIVE_INFINITY)
     try {
-      const log = await digestAt(source, tenant, position)
+      const log = await digestAt(source, tenant, position, this.#around.clock)
       if (log.version === version && log.digest === digest) {
         notice(
           `tenant ${tenant}: a record before or at position ${position} was made at a digest that this log does not lead to, and has no effect. The log was altered, or another replica is damaged; \`mainstem log tail --all\` shows it`,
@@ -184,7 +185,7 @@ export class Checks {
     } catch (error) {
       notice(`tenant ${tenant} could not be compared with the log: ${(error as Error).message}`)
     } finally {
-      this.#verifiedUntil.set(tenant, performance.now() + VERIFY_AGAIN)
+      this.#verifiedUntil.set(tenant, this.#around.clock.now() + VERIFY_AGAIN)
     }
   }
 }

@@ -7,10 +7,29 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, wri
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import type { Database, Store } from '../database.ts'
+import { openLazily } from '../database/lazy.ts'
 import { EngineError } from '../errors.ts'
-import { ProgressFile } from './progress.ts'
+import { ProgressFile, type ProgressStore } from './progress.ts'
 
-export class DataDirectory {
+/** What a replica keeps from one run to the next. */
+export interface Databases {
+  readonly path: string
+  readonly progress: ProgressStore
+  /** @throws EngineError data-* */
+  open(database: Database, tenant: string): Store
+  /** Tenants that have a database here. */
+  tenants(): string[]
+  /** A new path for a database that is thrown away when it is closed. */
+  scratch(tenant: string): string
+  discard(tenant: string): void
+  /** Keeps across restarts why a tenant's database must not be used. It holds as long as that database is there. */
+  halt(tenant: string, why: string): void
+  halted(tenant: string): string | undefined
+  close(): void
+}
+
+export class DataDirectory implements Databases {
   readonly path: string
   readonly progress: ProgressFile
   readonly #lock: DatabaseSync
@@ -41,12 +60,14 @@ export class DataDirectory {
     return join(this.#folder, `${name}.db`)
   }
 
-  /** Tenants that have a database here. */
+  open(database: Database, tenant: string): Store {
+    return openLazily(database, this.tenant(tenant))
+  }
+
   tenants(): string[] {
     return tenantsIn(this.#folder)
   }
 
-  /** A new path for a database that is thrown away when it is closed. */
   scratch(name: string): string {
     const folder = join(this.#folder, 'scratch')
     mkdirSync(folder, { recursive: true })
@@ -58,7 +79,6 @@ export class DataDirectory {
     rmSync(this.#note(name), { force: true })
   }
 
-  /** Keeps across restarts why a tenant's database must not be used. It holds as long as that database is there. */
   halt(name: string, why: string): void {
     writeFileSync(this.#note(name), why)
   }

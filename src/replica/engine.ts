@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { type App, definitionOf } from '../app.ts'
+import { type Clock, nap, timeout as timeoutOf, turn } from '../clock.ts'
 import type { Strategy } from '../consistency.ts'
 import { openLazily } from '../database/lazy.ts'
 import type { IdEntry, Store } from '../database.ts'
@@ -17,10 +18,10 @@ import type { Input, Output, Read, Reply, Request } from '../shard/protocol.ts'
 import { Shard } from '../shard.ts'
 import { outcome, versionOf } from './answers.ts'
 import { Checks } from './checks.ts'
-import type { DataDirectory } from './data.ts'
+import type { Databases } from './data.ts'
 import { LinkError } from './link.ts'
 import type { Founded } from './manifest.ts'
-import type { Neighbours } from './neighbours.ts'
+import type { Neighbourhood } from './neighbours.ts'
 import type { Advance, Progress } from './progress.ts'
 import { shardAt } from './replay.ts'
 
@@ -44,8 +45,9 @@ export interface Surroundings {
   readonly maxRecordBytes: number
   /** How many databases a shard may keep open. */
   readonly maxOpen: number
-  readonly data: DataDirectory | undefined
-  readonly neighbours: Neighbours
+  readonly clock: Clock
+  readonly data: Databases | undefined
+  readonly neighbours: Neighbourhood
   notice(text: string): void
 }
 
@@ -63,6 +65,7 @@ export class Engine {
   readonly log: Log
   readonly #partition: number
   readonly #around: Surroundings
+  readonly #clock: Clock
   readonly #checks: Checks
   readonly #stopReading = new AbortController()
   readonly #appending = new Map<number, AbortController>()
@@ -71,7 +74,7 @@ export class Engine {
   #shard!: Shard
   #head: Position = 0
   #following: Promise<void> = Promise.resolve()
-  #flushTimer: NodeJS.Timeout | undefined
+  #cancelFlush: (() => void) | undefined
   #flushing = false
   /** As last read: monotonic, and wall clock. */
   #now = 0
@@ -88,8 +91,10 @@ export class Engine {
     this.log = log
     this.#partition = partition
     this.#around = around
-    const { data, notice } = around
+    const { clock, data, notice } = around
+    this.#clock = clock
     this.#checks = new Checks({
+      clock,
       log,
       partition,
       data,
@@ -130,7 +135,7 @@ export class Engine {
         freshHead: this.log.freshHead,
         open: tenant => this.#openStore(tenant),
         discard: tenant => data?.discard(tenant),
-        random: Math.random,
+        random: () => this.#clock.random(),
         maxRecordBytes,
         maxOpen,
         ...(saved ? { cursor: saved.cursor, state: saved.state, types: saved.types } : {}),
@@ -154,9 +159,9 @@ export class Engine {
       )
     }
     // The end that a log tells of may be an old one.
-    const patience = performance.now() + this.#around.timeout
-    while (!log.freshHead && saved.cursor > this.#head && performance.now() < patience) {
-      await new Promise(resolve => setTimeout(resolve, 50))
+    const patience = this.#clock.now() + this.#around.timeout
+    while (!log.freshHead && saved.cursor > this.#head && this.#clock.now() < patience) {
+      await nap(this.#clock, 50, signal)
       signal.throwIfAborted()
       this.#head = await log.head()
     }
@@ -169,7 +174,7 @@ export class Engine {
     }
     // It may have been replaced, and have grown since. Then nothing goes on from the state of the former one. Where the control records
     // cannot be found without a scan, the place alone has to tell: a topic that was made anew is another place.
-    if (!log.selective || isDeepStrictEqual(saved.state, await shardAt(log, saved.cursor))) return saved
+    if (!log.selective || isDeepStrictEqual(saved.state, await shardAt(log, saved.cursor, this.#clock))) return saved
     return anew('the log does not hold what was read of it before: it is read anew, and the databases are checked against it')
   }
 
@@ -195,7 +200,7 @@ export class Engine {
       this.#feed({ type: 'records', ...chunk })
       onProgress(this.#shard.cursor, head)
       // Timers and sockets get their turn.
-      if (chunks % 4 === 0) await new Promise(resolve => setImmediate(resolve))
+      if (chunks % 4 === 0) await turn(this.#clock)
     }
     this.#refuseUnknownEvents()
     stop.throwIfAborted()
@@ -249,9 +254,9 @@ export class Engine {
       this.#drained = resolve
     })
     this.#feed({ type: 'stop' })
-    const timer = setTimeout(() => this.#drained?.(), patience)
+    const cancel = this.#clock.after(patience, () => this.#drained?.())
     await drained
-    clearTimeout(timer)
+    cancel()
     this.#feed({ type: 'end' })
     this.#stopReading.abort()
     await this.#following
@@ -261,7 +266,7 @@ export class Engine {
   /** Lets everything go. What was to be stored was stored before. */
   close(): void {
     this.#stopReading.abort()
-    clearTimeout(this.#flushTimer)
+    this.#cancelFlush?.()
     this.#shard?.close()
   }
 
@@ -282,8 +287,8 @@ export class Engine {
   // --- The shard's machine and its log --------------------------------------------------------------------------------
 
   #feed(input: Input): void {
-    this.#now = performance.now()
-    this.#time = Date.now()
+    this.#now = this.#clock.now()
+    this.#time = this.#clock.time()
     this.#step(input)
   }
 
@@ -295,30 +300,30 @@ export class Engine {
   /** What all callers ask in one turn of the event loop comes at one time: reading the clocks for each of them costs more than it tells. */
   #lookAtClocks(): void {
     if (this.#flushing) return
-    this.#now = performance.now()
-    this.#time = Date.now()
+    this.#now = this.#clock.now()
+    this.#time = this.#clock.time()
   }
 
   #schedule(): void {
     if (this.#flushing) return
     const { due } = this.#shard
     if (due === undefined) return
-    const wait = due - performance.now()
+    const wait = due - this.#clock.now()
     if (wait > 0) {
-      this.#flushTimer ??= setTimeout(() => {
-        this.#flushTimer = undefined
+      this.#cancelFlush ??= this.#clock.after(Math.ceil(wait), () => {
+        this.#cancelFlush = undefined
         this.#schedule()
-      }, Math.ceil(wait))
+      })
       return
     }
     // What all callers ask in this turn of the event loop makes one batch.
     this.#flushing = true
-    setImmediate(() => void this.#flush())
+    this.#clock.soon(() => void this.#flush())
   }
 
   async #flush(): Promise<void> {
     // Where others have written of late, look first: a batch that would be refused is not decided in vain.
-    if (this.log.conditional && performance.now() < this.#rivalsUntil) await this.#readOn()
+    if (this.log.conditional && this.#clock.now() < this.#rivalsUntil) await this.#readOn()
     this.#flushing = false
     if (this.#closing && this.#stopReading.signal.aborted) return
     this.#feed({ type: 'flush' })
@@ -345,7 +350,7 @@ export class Engine {
 
   /** What others wrote; own records come back with the log's answer. */
   #take(chunk: Chunk): void {
-    this.#rivalsUntil = performance.now() + RIVALRY
+    this.#rivalsUntil = this.#clock.now() + RIVALRY
     this.#feed({ type: 'records', ...chunk })
   }
 
@@ -402,7 +407,7 @@ export class Engine {
   async #unreadable(error: unknown): Promise<void> {
     this.#around.notice(`the log could not be read: ${(error as Error).message}`)
     this.#feed({ type: 'unreadable', error })
-    await new Promise(resolve => setTimeout(resolve, 250))
+    await nap(this.#clock, 250, this.#stopReading.signal)
   }
 
   async #append({ append, records, after, fence }: Extract<Output, { do: 'append' }>): Promise<void> {
@@ -419,7 +424,8 @@ export class Engine {
     const { app, data } = this.#around
     const halted = data?.halted(tenant)
     if (halted !== undefined) throw new EngineError('diverged', halted)
-    return openLazily(definitionOf(app).database, data?.tenant(tenant) ?? ':memory:')
+    const { database } = definitionOf(app)
+    return data?.open(database, tenant) ?? openLazily(database, ':memory:')
   }
 
   // --- Commands -------------------------------------------------------------------------------------------------------
@@ -499,12 +505,15 @@ export class Engine {
 
   /** What was read before. A log whose own word is no evidence may not show it at once: it is waited for. */
   async #storedAt(position: Position): Promise<Stored | undefined> {
-    const patience =
-      this.log.freshHead && !this.log.tails
-        ? {}
-        : { wait: true, signal: AbortSignal.any([this.#stopReading.signal, AbortSignal.timeout(this.#around.timeout)]) }
-    const { records } = await this.log.read(position - 1, { upTo: position, ...patience })
-    return records[0]
+    const at = { upTo: position }
+    if (this.log.freshHead && !this.log.tails) return (await this.log.read(position - 1, at)).records[0]
+    const { signal, cancel } = timeoutOf(this.#clock, this.#around.timeout)
+    const either = AbortSignal.any([this.#stopReading.signal, signal])
+    try {
+      return (await this.log.read(position - 1, { ...at, wait: true, signal: either })).records[0]
+    } finally {
+      cancel()
+    }
   }
 
   async #recordAt(position: Position): Promise<ReturnType<typeof decode> | undefined> {
@@ -536,7 +545,7 @@ export class Engine {
   }
 
   async #forward(request: Pending, address: string, term: number): Promise<void> {
-    const timeout = request.deadline - performance.now()
+    const timeout = request.deadline - this.#clock.now()
     try {
       const params = {
         command: request.command,
@@ -581,7 +590,7 @@ export class Engine {
         throw new EngineError('invalid-token', `${JSON.stringify(read.atLeast)} is not a token of tenant ${tenant}`)
       level = { version }
     }
-    await this.#reach(tenant, level, performance.now() + timeout, signal)
+    await this.#reach(tenant, level, this.#clock.now() + timeout, signal)
     const found = this.#shard.look(tenant)
     if (found) return found.store
     throw new EngineError('not-ready', `the database of tenant ${tenant} is not open yet`)

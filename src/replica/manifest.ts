@@ -3,8 +3,8 @@
  * on Kafka and of several shards it must have been made before: whoever writes manifests must know how many there are for good.
  */
 import { randomUUID } from 'node:crypto'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { ShardState } from '../accept.ts'
+import { type Clock, nap } from '../clock.ts'
 import { EngineError } from '../errors.ts'
 import { manifestValue, readManifest } from '../log/manifest.ts'
 import type { Log, Logs, Position } from '../log.ts'
@@ -27,6 +27,7 @@ export async function ensureManifests(
   logs: Logs,
   app: string,
   former: { readonly log: string; readonly path: string } | undefined,
+  clock: Clock,
   signal: AbortSignal,
 ): Promise<Founded[]> {
   const { shards, description } = logs
@@ -49,8 +50,8 @@ export async function ensureManifests(
   }
   // A topic belongs to whoever made it: an empty one may be the beginning of a copy.
   if (shards.length === 1 && former === undefined && logs.spans !== 'network')
-    return [fitting(logs, 0, await firstManifest(shards[0]!, app, check, signal))]
-  const all = await Promise.all(shards.map(async shard => check(await expectedManifest(shard, signal))))
+    return [fitting(logs, 0, await firstManifest(shards[0]!, app, check, clock, signal))]
+  const all = await Promise.all(shards.map(async shard => check(await expectedManifest(shard, clock, signal))))
   const first = all[0]?.state
   for (const [partition, founded] of all.entries()) {
     const { state } = fitting(logs, partition, founded)
@@ -79,12 +80,12 @@ function fitting({ shards, description }: Logs, partition: number, founded: Foun
 }
 
 /** Of a log that should have one. Where it is no evidence that none is to be seen, it is looked for a little longer. */
-async function expectedManifest(log: Log, signal: AbortSignal): Promise<Founded> {
-  const until = performance.now() + (log.freshHead ? 0 : PATIENCE)
+async function expectedManifest(log: Log, clock: Clock, signal: AbortSignal): Promise<Founded> {
+  const until = clock.now() + (log.freshHead ? 0 : PATIENCE)
   for (;;) {
     const founded = await manifestOf(log, signal)
-    if (founded.state.log !== null || performance.now() >= until) return founded
-    await pause(50)
+    if (founded.state.log !== null || clock.now() >= until) return founded
+    await nap(clock, 50, signal)
   }
 }
 
@@ -95,14 +96,20 @@ export async function manifestOf(log: Log, signal: AbortSignal, known = 0): Prom
 }
 
 /** Reads the manifest of a log with one shard, or writes it. */
-async function firstManifest(log: Log, app: string, check: (founded: Founded) => Founded, signal: AbortSignal): Promise<Founded> {
+async function firstManifest(
+  log: Log,
+  app: string,
+  check: (founded: Founded) => Founded,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Founded> {
   for (let known = 0; ; ) {
     const founded = check(await manifestOf(log, signal, known))
     if (founded.state.log !== null) return founded
     const value = manifestValue({ log: randomUUID(), app, partitions: 1, partition: 0 })
     // Of two that are written the first counts; the condition spares the second where it costs nothing.
     const after = log.conditional && log.freshHead ? { after: await log.head() } : {}
-    const [answer] = await log.append([{ value, tenant: null, time: Date.now(), kinds: ['manifest'] }], { ...after, signal })
+    const [answer] = await log.append([{ value, tenant: null, time: clock.time(), kinds: ['manifest'] }], { ...after, signal })
     if (answer?.status === 'written') known = answer.position
     if (answer?.status !== 'not-written') continue
     signal.throwIfAborted()

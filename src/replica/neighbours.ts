@@ -48,7 +48,14 @@ export function forwarded(params: unknown): Forwarded {
   throw new EngineError('invalid-input', 'this is no command that a replica passes on')
 }
 
-export class Neighbours {
+/** Those who are asked to execute a command in our place. */
+export interface Neighbourhood {
+  /** @throws LinkError; EngineError as the other side threw it */
+  forward(address: string, command: Forwarded): Promise<unknown>
+  close(): void
+}
+
+export class Neighbours implements Neighbourhood {
   readonly #sockets = new Map<string, Link>()
   readonly #https = new Map<string, HttpLink>()
   readonly #secret: string | undefined
@@ -57,7 +64,6 @@ export class Neighbours {
     this.#secret = secret
   }
 
-  /** @throws LinkError; EngineError as the other side threw it */
   async forward(address: string, command: Forwarded): Promise<unknown> {
     const neighbour = here.get(address)
     if (neighbour) return await neighbour(command)

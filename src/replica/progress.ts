@@ -37,7 +37,18 @@ interface Opened {
   readonly move: StatementSync
 }
 
-export class ProgressFile {
+export interface ProgressStore {
+  /** Undefined if there is nothing that can be understood. */
+  load(partition: number): Progress | undefined
+  /** The position that a tenant's database must have reached; 0 if nothing is known of it. */
+  position(partition: number, tenant: string): Position
+  /** All of it, or nothing. */
+  save(advances: ReadonlyMap<number, Advance>): void
+  /** What is known of a shard is of another log, or of another generation of this one. */
+  forget(partition: number): void
+}
+
+export class ProgressFile implements ProgressStore {
   readonly #path: string
   #opened: Opened | undefined
 
@@ -45,7 +56,6 @@ export class ProgressFile {
     this.#path = path
   }
 
-  /** Undefined if there is nothing that can be understood. */
   load(partition: number): Progress | undefined {
     if (!this.#opened && !existsSync(this.#path)) return undefined
     const row = this.#use(({ load }) => load.get(partition)) as { [K in keyof Progress]: unknown } | undefined
@@ -62,12 +72,10 @@ export class ProgressFile {
     }
   }
 
-  /** The position that a tenant's database must have reached; 0 if nothing is known of it. */
   position(partition: number, tenant: string): Position {
     return this.#use(({ position }) => (position.get(partition, tenant) as { position: Position } | undefined)?.position ?? 0)
   }
 
-  /** All of it, or nothing. */
   save(advances: ReadonlyMap<number, Advance>): void {
     this.#use(({ db, save, move }) => {
       db.exec('BEGIN IMMEDIATE')
@@ -84,7 +92,6 @@ export class ProgressFile {
     })
   }
 
-  /** What is known of a shard is of another log, or of another generation of this one. */
   forget(partition: number): void {
     if (!this.#opened && !existsSync(this.#path)) return
     this.#use(({ db }) => {

@@ -4,6 +4,7 @@
  */
 import { accept, control, emptyShard, enter, genesis, isHome, type ShardState, type Verdict } from '../accept.ts'
 import type { App } from '../app.ts'
+import { type Clock, machine, timeout } from '../clock.ts'
 import type { Standing, Store } from '../database.ts'
 import { EngineError } from '../errors.ts'
 import type { Chunk, Log, Position, Stored } from '../log.ts'
@@ -26,11 +27,12 @@ const PATIENCE = 10_000
  * The next records behind `after`; nothing more when all up to `upTo` was read. What stands there is known to be there, unless `upTo` has no
  * bounds: a log that does not show it yet is waited for, as what is left out would be taken for another history.
  */
-async function readUpTo(log: Log, after: Position, upTo: Position, tenant: string | null): Promise<Chunk> {
+async function readUpTo(log: Log, after: Position, upTo: Position, tenant: string | null, clock: Clock): Promise<Chunk> {
   const chunk = await log.read(after, { tenant, upTo })
   const lags = log.tails || !log.freshHead
   if (!lags || chunk.reached > after || after >= upTo || upTo === Number.MAX_SAFE_INTEGER) return chunk
-  const { records, reached } = await log.read(after, { tenant, wait: true, signal: AbortSignal.timeout(PATIENCE) })
+  const { signal, cancel } = timeout(clock, PATIENCE)
+  const { records, reached } = await log.read(after, { tenant, wait: true, signal }).finally(cancel)
   if (reached === after)
     throw new EngineError('log-behind', `${log.description} does not show what stands behind position ${after}, up to ${upTo}`)
   return { records: records.filter(({ position }) => position <= upTo), reached: Math.min(reached, upTo) }
@@ -41,10 +43,11 @@ async function* records(
   log: Log,
   tenant: string,
   upTo: Position,
+  clock: Clock,
 ): AsyncGenerator<{ readonly shard: ShardState; readonly stored: Stored; readonly record: DataRecord }> {
   let shard = emptyShard
   for (let after = 0; ; ) {
-    const chunk = await readUpTo(log, after, upTo, tenant)
+    const chunk = await readUpTo(log, after, upTo, tenant, clock)
     for (const stored of chunk.records) {
       const record = decode(stored.value)
       if (record.kind === 'foreign') continue
@@ -63,10 +66,10 @@ async function* records(
 }
 
 /** The state of the shard behind `upTo`, from its control records alone. */
-export async function shardAt(log: Log, upTo: Position): Promise<ShardState> {
+export async function shardAt(log: Log, upTo: Position, clock: Clock = machine): Promise<ShardState> {
   let shard = emptyShard
   for (let after = 0; ; ) {
-    const chunk = await readUpTo(log, after, upTo, null)
+    const chunk = await readUpTo(log, after, upTo, null, clock)
     for (const { value } of chunk.records) {
       const record = decode(value)
       if (record.kind === 'foreign' || record.kind === 'data') continue
@@ -101,7 +104,7 @@ export async function replay(
   const head = 'position' in until ? until.position : Math.max(known, await log.head())
   let tenant: Tenant | undefined
   let count = 0
-  for await (const { shard, stored, record } of records(log, name, head)) {
+  for await (const { shard, stored, record } of records(log, name, head, machine)) {
     tenant ??= new Tenant(app, name, store, record.log)
     const { version } = tenant.state
     if ('version' in until && version >= until.version) break
@@ -138,10 +141,15 @@ function ends(shard: ShardState, tenant: Tenant, record: DataRecord): number {
 }
 
 /** The digest that the log gives a tenant at the end of a record: the fold alone, without database or projections. */
-export async function digestAt(log: Log, name: string, upTo: Position): Promise<{ readonly version: number; readonly digest: string }> {
+export async function digestAt(
+  log: Log,
+  name: string,
+  upTo: Position,
+  clock: Clock,
+): Promise<{ readonly version: number; readonly digest: string }> {
   const ids = new Set<string>()
   let state: ReturnType<typeof genesis> | undefined
-  for await (const { shard, stored, record } of records(log, name, upTo)) {
+  for await (const { shard, stored, record } of records(log, name, upTo, clock)) {
     state ??= genesis(record.log, name)
     const verdicts = accept(shard, state, record, id => ids.has(id))
     enter(shard, state, record, stored.value, verdicts)

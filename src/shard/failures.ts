@@ -44,3 +44,9 @@ export function asEngineError(
   const message = error instanceof Error ? error.message : String(error)
   return new EngineError(code, request ? `${request.command}: ${message}` : message, extras)
 }
+
+export const superseded = (active: string, own: string): EngineError =>
+  new EngineError(
+    'not-ready',
+    `release ${active} is the active one of this log; this replica runs ${own}, and writes nothing. Ask a replica of the active release`,
+  )

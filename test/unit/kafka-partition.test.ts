@@ -4,6 +4,7 @@ import { encodeBatch } from '../../src/log/kafka/batch.ts'
 import { Disconnected } from '../../src/log/kafka/client.ts'
 import { PartitionLog } from '../../src/log/kafka/partition.ts'
 import type { Topic } from '../../src/log/kafka/topic.ts'
+import { socketWire } from '../../src/log/kafka/wire.ts'
 import { failure } from '../support/failures.ts'
 
 /** A batch of one record at offset 0. */
@@ -29,7 +30,7 @@ function partition(answers: readonly (string | Buffer)[]): PartitionLog {
     leader: () => ({ node: 1, epoch: 0 }),
     refresh: () => Promise.resolve(),
   } as unknown as Topic
-  return new PartitionLog(topic, 0, { description: 'the log', fencing: 'epoch', app: undefined, maxBatchBytes: 1_000, random: () => 0.5 })
+  return new PartitionLog(socketWire(topic), 0, { description: 'the log', fencing: 'epoch', app: undefined, maxBatchBytes: 1_000 })
 }
 
 const lost = ['lost', 'lost', 'lost', 'lost', 'lost']

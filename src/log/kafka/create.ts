@@ -22,6 +22,7 @@ import { PartitionLog } from './partition.ts'
 import { ROSTER_SETTINGS, rosterTopic } from './roster.ts'
 import { kafkaSettings } from './settings.ts'
 import { reached, Topic } from './topic.ts'
+import { socketWire } from './wire.ts'
 
 export interface CreateOptions {
   /** The app's name. */
@@ -218,12 +219,11 @@ const isKnown = (topic: TopicMetadata | undefined): boolean =>
   topic !== undefined && topic.error === undefined && topic.partitions.length > 0 && topic.partitions.every(({ leader }) => leader >= 0)
 
 const shardOf = (topic: Topic, partition: number, app: string): Log =>
-  new PartitionLog(topic, partition, {
+  new PartitionLog(socketWire(topic), partition, {
     description: `${topic.name}, partition ${partition}`,
     fencing: 'term',
     app,
     maxBatchBytes: MAX_RECORD_BYTES,
-    random: Math.random,
   })
 
 interface Expected {

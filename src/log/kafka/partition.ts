@@ -5,16 +5,16 @@
  * A broker's word on the end of the log is no evidence: fetch and ListOffsets ask no quorum, and a deposed leader answers with an old
  * prefix. Only a barrier tells (DESIGN: unknown is settled by reading).
  */
+import { type Clock, machine, nap } from '../../clock.ts'
 import { EngineError } from '../../errors.ts'
 import type { AppendOptions, Appended, Chunk, Log, NewRecord, Position, ReadOptions, Stored } from '../../log.ts'
 import { LOST, UNSENT, type Unanswered } from './answers.ts'
 import { decodeBatches, type InRecord } from './batch.ts'
-import { addPartitions, endTxn, fetch, initProducerId, listOffsets, produce } from './calls.ts'
-import { type Conn, Disconnected, Refused } from './client.ts'
+import { Disconnected, Refused } from './client.ts'
 import { isBarrier, storedOf } from './framing.ts'
 import type { Between, Call, Reply } from './lane.ts'
 import { Producer, type ProducerOptions, type ProducerOutput } from './producer.ts'
-import type { Topic } from './topic.ts'
+import type { Line, Wire } from './wire.ts'
 
 /** How long a broker keeps a fetch that finds nothing, ms. */
 const LONG_POLL = 500
@@ -60,8 +60,10 @@ const PASSING: ReadonlySet<string> = new Set([
   'THROTTLING_QUOTA_EXCEEDED',
 ])
 
-export interface PartitionOptions extends Omit<ProducerOptions, 'transactionalId' | 'version'> {
+export interface PartitionOptions extends Omit<ProducerOptions, 'transactionalId' | 'version' | 'random'> {
   readonly description: string
+  /** Default: the machine's. */
+  readonly clock?: Clock
 }
 
 /** Shared by all who write to the shard. */
@@ -74,17 +76,18 @@ export class PartitionLog implements Log {
   readonly freshHead = false
   readonly selective = false
   readonly tails = true
-  readonly #topic: Topic
+  readonly #topic: Wire
+  readonly #clock: Clock
   readonly #partition: number
   readonly #transactionalId: string
   readonly #producer: Producer
   readonly #appends = new Map<number, (answers: readonly Appended[]) => void>()
-  readonly #conns = new Map<string, Conn>()
-  readonly #connecting = new Map<string, Promise<Conn>>()
+  readonly #conns = new Map<string, Line>()
+  readonly #connecting = new Map<string, Promise<Line>>()
   readonly #passing = new Set<{ readonly position: Position; readonly done: () => void }>()
   readonly #closing = new AbortController()
   #keys = 0
-  #timer: NodeJS.Timeout | undefined
+  #cancelTick: (() => void) | undefined
   /** How far a committed read has come. */
   #passed: Position = 0
   /** A waiting read is on its way: it tells what passes. */
@@ -92,14 +95,16 @@ export class PartitionLog implements Log {
   /** Leader epoch of the last batch that was read in turn, and where it ended: a leader with another past says so. */
   #lineage: { readonly epoch: number; readonly reached: Position } | undefined
 
-  constructor(topic: Topic, partition: number, options: PartitionOptions) {
+  constructor(topic: Wire, partition: number, { clock = machine, ...options }: PartitionOptions) {
     this.#topic = topic
+    this.#clock = clock
     this.#partition = partition
     this.description = options.description
     this.place = `${topic.id}/${partition}`
     this.conditional = options.fencing !== 'term'
     this.#transactionalId = transactionalIdOf(topic.name, partition)
-    this.#producer = new Producer({ ...options, transactionalId: this.#transactionalId, version: topic.versions.transactions })
+    const of = { transactionalId: this.#transactionalId, version: topic.versions.transactions, random: () => clock.random() }
+    this.#producer = new Producer({ ...options, ...of })
   }
 
   // --- Reading ----------------------------------------------------------------------------------------------------------
@@ -122,7 +127,7 @@ export class PartitionLog implements Log {
       if (fetched.reached <= after) {
         if (!wait) return nothing
         // Whoever waits at the broker is told first.
-        if (this.#tailing) await nap(ASIDE, this.#closing.signal)
+        if (this.#tailing) await nap(this.#clock, ASIDE, this.#closing.signal)
         continue
       }
       const records: Stored[] = []
@@ -136,9 +141,9 @@ export class PartitionLog implements Log {
   }
 
   async head(): Promise<Position> {
-    const until = performance.now() + PATIENCE
+    const until = this.#clock.now() + PATIENCE
     for (let tries = 0; ; tries++) {
-      const reply = await this.#ask('read', conn => listOffsets(conn, { ...this.#where(), isolation: 'read_committed', timestamp: -1 }))
+      const reply = await this.#ask('read', line => line.listOffsets({ ...this.#where(), isolation: 'read_committed', timestamp: -1 }))
       // Positions are offsets + 1: the end offset is the position of the last entry.
       if (reply.error === 'NONE') return reply.offset
       await this.#again(reply.error, tries, until)
@@ -163,14 +168,14 @@ export class PartitionLog implements Log {
     maxBytes = FETCH_BYTES,
     signal?: AbortSignal,
   ): Promise<Fetched | undefined> {
-    const until = maxWait > 0 ? Infinity : performance.now() + PATIENCE
+    const until = maxWait > 0 ? Infinity : this.#clock.now() + PATIENCE
     for (let tries = 0, beyond = 0; ; tries++) {
       if (signal?.aborted || this.#closing.signal.aborted) return undefined
       const { leaderEpoch } = this.#where()
       const lastFetchedEpoch = this.#lineage?.reached === after ? this.#lineage.epoch : -1
       const about = { topicId: this.#topic.id, partition: this.#partition, offset: after, leaderEpoch, lastFetchedEpoch }
       const size = { maxWait, minBytes: 1, maxBytes }
-      const reply = await this.#ask(purpose, conn => fetch(conn, { ...about, ...size, isolation: 'read_committed' }))
+      const reply = await this.#ask(purpose, line => line.fetch({ ...about, ...size, isolation: 'read_committed' }))
       if (reply.error === 'NONE') {
         if (reply.diverging)
           throw this.#missing(
@@ -198,7 +203,7 @@ export class PartitionLog implements Log {
 
   async #range(after: Position): Promise<string> {
     const bound = async (timestamp: -1 | -2) => {
-      const reply = await this.#ask('read', conn => listOffsets(conn, { ...this.#where(), isolation: 'read_uncommitted', timestamp }))
+      const reply = await this.#ask('read', line => line.listOffsets({ ...this.#where(), isolation: 'read_uncommitted', timestamp }))
       return reply.error === 'NONE' ? reply.offset : '?'
     }
     return `it holds offsets ${await bound(-2)} to ${await bound(-1)}, and was read up to ${after}`
@@ -221,9 +226,9 @@ export class PartitionLog implements Log {
       )
     if (error !== LOST && error !== UNSENT && error !== 'OFFSET_OUT_OF_RANGE' && !PASSING.has(error))
       throw new EngineError('log-unreachable', `${this.description} cannot be read: ${error}`)
-    if (performance.now() > until) throw new EngineError('log-unreachable', `no broker that leads ${this.description} answers (${error})`)
+    if (this.#clock.now() > until) throw new EngineError('log-unreachable', `no broker that leads ${this.description} answers (${error})`)
     await this.#topic.refresh()
-    if (tries > 0) await nap(Math.min(RETRY_MOST, RETRY * 2 ** Math.min(tries, 10)), this.#closing.signal)
+    if (tries > 0) await nap(this.#clock, Math.min(RETRY_MOST, RETRY * 2 ** Math.min(tries, 10)), this.#closing.signal)
   }
 
   /** Committed reads have come so far. */
@@ -251,17 +256,17 @@ export class PartitionLog implements Log {
   }
 
   #step(input: Parameters<Producer['step']>[1], lane?: ProducerOutput['lane']): void {
-    for (const output of this.#producer.step(performance.now(), input, lane)) {
+    for (const output of this.#producer.step(this.#clock.now(), input, lane)) {
       if (output.do === 'answer') {
         const answer = this.#appends.get(output.key)
         this.#appends.delete(output.key)
         answer?.(output.answers)
       } else void this.#carryOut(output)
     }
-    clearTimeout(this.#timer)
+    this.#cancelTick?.()
     const { due } = this.#producer
     if (due !== undefined && !this.#closing.signal.aborted)
-      this.#timer = setTimeout(() => this.#step({ type: 'tick' }), Math.max(0, due - performance.now()))
+      this.#cancelTick = this.#clock.after(Math.max(0, due - this.#clock.now()), () => this.#step({ type: 'tick' }))
   }
 
   async #carryOut({ call, lane, request }: Extract<ProducerOutput, { do: 'call' }>): Promise<void> {
@@ -273,15 +278,15 @@ export class PartitionLog implements Log {
     const { id: topicId, name: topic, versions } = this.#topic
     switch (request.api) {
       case 'init':
-        return this.#coordinate(request.transactionalId, conn => initProducerId(conn, { ...request, timeout: TRANSACTION_TIMEOUT }))
+        return this.#coordinate(request.transactionalId, line => line.initProducerId({ ...request, timeout: TRANSACTION_TIMEOUT }))
       case 'add-partition':
-        return this.#coordinate(request.transactionalId, conn => addPartitions(conn, { ...request, topic, partitions: [this.#partition] }))
+        return this.#coordinate(request.transactionalId, line => line.addPartitions({ ...request, topic, partitions: [this.#partition] }))
       case 'end':
-        return this.#coordinate(request.transactionalId, conn => endTxn(conn, { ...request, version: versions.endTxn }))
+        return this.#coordinate(request.transactionalId, line => line.endTxn({ ...request, version: versions.endTxn }))
       case 'produce': {
         const version = request.transactionalId === null ? versions.produce : versions.produceInTransaction
         const where = { version, topic, topicId, partition: this.#partition, timeout: PRODUCE_TIMEOUT }
-        const reply = await this.#ask(lane === 'plain' ? 'write' : 'write fenced', conn => produce(conn, { ...request, ...where }))
+        const reply = await this.#ask(lane === 'plain' ? 'write' : 'write fenced', line => line.produce({ ...request, ...where }))
         if (reply.error !== 'NONE') await this.#topic.refresh()
         return reply
       }
@@ -295,18 +300,18 @@ export class PartitionLog implements Log {
 
   /** Reads what stands between two positions. The own transaction is open: nothing from its first record on is committed. */
   async #gap(after: Position, before: Position): Promise<Reply> {
-    const until = performance.now() + GAP_PATIENCE
+    const until = this.#clock.now() + GAP_PATIENCE
     const between: Between[] = []
     try {
       for (let reached = after; reached < before - 1; ) {
-        if (performance.now() > until) return { error: LOST, message: 'another transaction stands open before this one' }
+        if (this.#clock.now() > until) return { error: LOST, message: 'another transaction stands open before this one' }
         const fetched = await this.#fetch(reached, 'gap', 0)
         if (!fetched) return { error: UNSENT }
         for (const record of fetched.records) {
           const { position, tenant } = storedOf(record)
           between.push({ position, tenant, barrier: isBarrier(record) })
         }
-        if (fetched.reached === reached) await nap(2, this.#closing.signal)
+        if (fetched.reached === reached) await nap(this.#clock, 2, this.#closing.signal)
         reached = fetched.reached
       }
       return { error: 'NONE', between }
@@ -336,7 +341,7 @@ export class PartitionLog implements Log {
   async #passByItself(position: Position): Promise<void> {
     try {
       while (this.#passed < position && !this.#closing.signal.aborted) {
-        if (this.#tailing) await nap(ASIDE, this.#closing.signal)
+        if (this.#tailing) await nap(this.#clock, ASIDE, this.#closing.signal)
         else await this.#fetch(Math.max(this.#passed, position - 1), 'gap', LONG_POLL)
       }
     } catch {
@@ -352,11 +357,11 @@ export class PartitionLog implements Log {
   }
 
   /** Asks the partition's leader, on a connection of this purpose. */
-  async #ask<R>(purpose: string, call: (conn: Conn) => Promise<R>): Promise<R | Unanswered> {
+  async #ask<R>(purpose: string, call: (line: Line) => Promise<R>): Promise<R | Unanswered> {
     const leader = this.#topic.leader(this.#partition)
     if (!leader) return { error: UNSENT, message: 'nobody leads the partition now' }
     try {
-      return await call(await this.#connection(`${purpose} ${leader.node}`, () => this.#topic.client.connect(leader.node, purpose)))
+      return await call(await this.#connection(`${purpose} ${leader.node}`, () => this.#topic.connect(leader.node, purpose)))
     } catch (error) {
       if (!(error instanceof Disconnected)) throw error
       return { error: error.sent ? LOST : UNSENT, message: error.message }
@@ -364,17 +369,16 @@ export class PartitionLog implements Log {
   }
 
   /** Asks whoever gives out identities: the coordinator of a transactional id, or any broker. */
-  async #coordinate(transactionalId: string | null, call: (conn: Conn) => Promise<Reply>): Promise<Reply> {
-    const { client } = this.#topic
+  async #coordinate(transactionalId: string | null, call: (line: Line) => Promise<Reply>): Promise<Reply> {
     const key = `coordinator ${transactionalId === null ? 'of ids' : 'of transactions'}`
     let reply: Reply
     try {
-      const conn = await this.#connection(key, async () => {
-        const node = transactionalId === null ? this.#topic.leader(this.#partition)?.node : await client.coordinator(transactionalId)
+      const line = await this.#connection(key, async () => {
+        const node = transactionalId === null ? this.#topic.leader(this.#partition)?.node : await this.#topic.coordinator(transactionalId)
         if (node === undefined) throw new Disconnected('nobody leads the partition now', false)
-        return client.connect(node, 'coordinate')
+        return this.#topic.connect(node, 'coordinate')
       })
-      reply = await call(conn)
+      reply = await call(line)
     } catch (error) {
       if (error instanceof Refused) reply = { error: error.code, message: error.message }
       else if (error instanceof Disconnected) reply = { error: error.sent ? LOST : UNSENT, message: error.message }
@@ -387,7 +391,7 @@ export class PartitionLog implements Log {
     return reply
   }
 
-  async #connection(key: string, connect: () => Promise<Conn>): Promise<Conn> {
+  async #connection(key: string, connect: () => Promise<Line>): Promise<Line> {
     const open = this.#conns.get(key)
     if (open && !open.closed) return open
     let connecting = this.#connecting.get(key)
@@ -413,7 +417,7 @@ export class PartitionLog implements Log {
     if (this.#closing.signal.aborted) return
     this.#step({ type: 'close' })
     this.#closing.abort()
-    clearTimeout(this.#timer)
+    this.#cancelTick?.()
     for (const conn of this.#conns.values()) conn.close()
     this.#conns.clear()
   }
@@ -433,16 +437,4 @@ async function aborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Pr
     signal.removeEventListener('abort', stop!)
     work.catch(() => {})
   }
-}
-
-function nap(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise(resolve => {
-    const done = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done)
-  })
 }

@@ -1,0 +1,169 @@
+/**
+ * Draws plans: how many replicas there are and how they write, what clients ask and when, what goes wrong. Everything from one seed. What is
+ * drawn leans to where trouble is: few tags, short times, the same id from two sides, bursts, faults close together.
+ */
+import { type StrategyName, strategies } from '../consistency.ts'
+import { fencings } from '../log/kafka/settings.ts'
+import type { Alien, Ask, Look, Misfortune, Operation, Plan } from './world/plan.ts'
+import { aliens } from './world/plan.ts'
+import { seeded } from './world/random.ts'
+import { EPOCH } from './world/scheduler.ts'
+
+export interface Drawing {
+  /** A command and its input. */
+  readonly command: (random: () => number) => { readonly name: string; readonly input: unknown }
+  /** Only such logs. */
+  readonly log?: 'file' | 'kafka'
+  /** All replicas write so; 'mixed': each in its own way. */
+  readonly strategy?: StrategyName | 'mixed'
+  /** How many commands, more or less. Default 30. */
+  readonly commands?: number
+  /** Most replicas. Default 3. */
+  readonly replicas?: number
+  /** Whether operators and aliens write into the log, too. Default true. */
+  readonly operations?: boolean
+  /** Whether anything goes wrong. Default true. */
+  readonly misfortunes?: boolean
+}
+
+/** Clients ask within this time, ms. */
+const BUSY = 4_000
+const CALM_AT = 5_000
+const RELEASES = ['one', 'two'] as const
+
+export function drawPlan(seed: number, { command, commands = 30, replicas = 3, ...wanted }: Drawing): Plan {
+  const random = seeded(seed)
+  const below = (limit: number) => Math.floor(random() * limit)
+  const chance = (probability: number) => random() < probability
+  const oneOf = <T>(items: readonly T[]): T => items[below(items.length)]!
+
+  const kind = wanted.log ?? oneOf(['file', 'kafka'] as const)
+  const cast = wanted.strategy ?? oneOf([...strategies, ...strategies, 'mixed'] as const)
+  const count = 1 + below(replicas)
+  const brokers = chance(0.5) ? 1 : 3
+  // Where transactions are left out, nothing can be written on a condition.
+  const fencing = cast === 'optimistic' || cast === 'mixed' ? 'epoch' : oneOf(fencings)
+  const log: Plan['log'] =
+    kind === 'file' ? { kind } : { kind, brokers, transactions: chance(0.75) ? 2 : 1, fencing, firstEpoch: chance(0.1) ? 32_690 : 0 }
+  const operated = (wanted.operations ?? true) && chance(0.3)
+  const twoReleases = operated && chance(0.3)
+  const nodes = Array.from({ length: count }, () => ({
+    strategy: cast === 'mixed' ? oneOf(strategies) : cast,
+    release: twoReleases ? oneOf(RELEASES) : RELEASES[0],
+  }))
+  const tenants = ['default', 'other', 'third'].slice(0, 1 + below(3))
+
+  // --- What clients ask -----------------------------------------------------------------------------------------------
+  const asks: Ask[] = []
+  const total = Math.ceil(commands * (0.5 + random()))
+  while (asks.length < total) {
+    const at = Math.floor(random() * BUSY)
+    const tenant = chance(0.7) ? tenants[0]! : oneOf(tenants)
+    const burst = chance(0.25) ? 2 + below(6) : 1
+    const node = below(count)
+    for (let n = 0; n < burst; n++) {
+      const each = command(random)
+      const number = asks.length
+      const repeat = chance(0.7)
+      const id = idOf(number, at, chance, below)
+      const ask: Ask = {
+        at,
+        node: chance(0.8) ? node : below(count),
+        tenant,
+        ...each,
+        ...(id === undefined ? {} : { id }),
+        timeout: chance(0.5) ? 2_500 : 300 + below(1_500),
+        repeat: repeat && id !== undefined,
+      }
+      asks.push(ask)
+      // The same again, from another side at the same time, or later: also after it was answered.
+      if (id !== undefined && chance(0.15)) asks.push({ ...ask, node: below(count), at: chance(0.5) ? at : at + below(BUSY) })
+    }
+  }
+
+  const looks = Array.from({ length: below(12) }, (): Look => {
+    return {
+      at: below(CALM_AT),
+      node: below(count),
+      tenant: oneOf(tenants),
+      read: oneOf(['local', 'linearizable', 'linearizable', 'token']),
+    }
+  })
+
+  // --- Who else writes ------------------------------------------------------------------------------------------------
+  const operations: Operation[] = []
+  if (operated) {
+    if (chance(0.5)) operations.push({ at: below(BUSY), do: 'forget', before: below(BUSY) - 1_000 })
+    if (twoReleases) operations.push({ at: below(BUSY), do: 'release', release: nodes[0]!.release })
+    for (let n = below(3); n > 0; n--) operations.push({ at: below(BUSY), do: 'rules', window: oneOf([0, 3, 8, 50]) })
+    if (chance(0.3)) operations.push({ at: BUSY - below(1_000), do: 'seal' })
+    if (chance(0.3)) operations.push({ at: below(BUSY), do: 'barrier' })
+    for (let n = below(4); n > 0; n--) operations.push({ at: 500 + below(BUSY), do: 'alien', change: oneOf<Alien>(aliens) })
+  }
+
+  // --- What goes wrong ------------------------------------------------------------------------------------------------
+  const misfortunes: Misfortune[] = []
+  const troubled = (wanted.misfortunes ?? true) && chance(0.85)
+  const power = chance(0.3)
+  for (let n = troubled ? 1 + below(chance(0.5) ? 3 : 14) : 0; n > 0; n--) {
+    const at = below(CALM_AT - 500)
+    const node = below(count)
+    const kindOfFault = random()
+    if (kindOfFault < 0.4) {
+      const to = kind === 'kafka' && chance(0.85) ? 'log' : 'neighbour'
+      const api =
+        to === 'log' ? oneOf([undefined, undefined, 'produce', 'end-txn', 'init-producer-id', 'add-partitions', 'fetch']) : undefined
+      const by = oneOf([50, 300, 1_500, 3_000]) * (0.5 + random())
+      const about = { at, node, to, ...(api === undefined ? {} : { api }) } as const
+      misfortunes.push(
+        oneOf([
+          { ...about, kind: 'lose-request' },
+          { ...about, kind: 'lose-reply' },
+          { ...about, kind: 'lose-reply' },
+          { ...about, kind: 'delay-request', by },
+          { ...about, kind: 'delay-reply', by },
+          { ...about, kind: 'double', by },
+        ] as const),
+      )
+    } else if (kindOfFault < 0.6)
+      misfortunes.push({ kind: 'crash', at, node, downtime: oneOf([0, 50, 500, 3_000]), power: power && chance(0.6) })
+    else if (kindOfFault < 0.75) misfortunes.push({ kind: 'pause', at, node, for: oneOf([100, 500, 2_000, 4_000]) })
+    else if (kindOfFault < 0.8) misfortunes.push({ kind: 'restart', at, node, downtime: oneOf([0, 300]) })
+    else if (kindOfFault < 0.84) misfortunes.push({ kind: 'clock-jump', at, node, by: Math.floor((random() - 0.5) * 20_000_000) })
+    else if (kindOfFault < 0.88) misfortunes.push({ kind: 'mute', at, node, for: oneOf([1_000, 3_000]) })
+    else if (kind === 'file') {
+      const fault = oneOf(['fsync-error', 'disk-full', 'slow-disk', 'slow-disk'] as const)
+      misfortunes.push(fault === 'slow-disk' ? { kind: fault, at, node, by: 200 + below(3_000) } : { kind: fault, at, node })
+    } else {
+      const broker = below(brokers)
+      const how = oneOf(['kill-broker', 'stop-broker', 'part'] as const)
+      if (how !== 'part') misfortunes.push({ kind: how, at, broker, for: oneOf([200, 1_000, 4_000]) })
+      else if (brokers > 1)
+        misfortunes.push({ kind: how, at, brokers: [broker, chance(0.5) ? -1 : (broker + 1) % brokers], for: oneOf([500, 3_000]) })
+    }
+  }
+  const sorted = <T extends { readonly at: number }>(items: T[]): T[] => items.sort((a, b) => a.at - b.at)
+  const window = oneOf([3, 8, 50])
+  return {
+    seed,
+    log,
+    window,
+    nodes,
+    asks: sorted(asks),
+    looks: sorted(looks),
+    operations: sorted(operations),
+    misfortunes: sorted(misfortunes),
+    calmAt: CALM_AT,
+  }
+}
+
+/** Texts; UUIDv7 of now and of some seconds ago; or none. */
+function idOf(number: number, at: number, chance: (p: number) => boolean, below: (limit: number) => number): string | undefined {
+  if (chance(0.1)) return undefined
+  if (chance(0.5)) return `command-${number}`
+  const made = EPOCH + at - (chance(0.3) ? below(3_000) : 0)
+  const hex = made.toString(16).padStart(12, '0')
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7${number.toString(16).padStart(3, '0')}-8000-${below(2 ** 31)
+    .toString(16)
+    .padStart(12, '0')}`
+}

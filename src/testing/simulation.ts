@@ -1,0 +1,19 @@
+/** Simulations of an app: a plan is drawn from a seed, run in virtual time, and judged. */
+import type { App } from '../app.ts'
+import { type Invariants, dumpOf, judge, type Judgement } from './judge.ts'
+import type { Plan } from './world/plan.ts'
+import type { Run } from './world/run.ts'
+import { World } from './world.ts'
+
+export interface Simulated extends Judgement {
+  readonly run: Run
+}
+
+export async function simulatePlan(
+  app: App,
+  plan: Plan,
+  { probe, invariants }: { readonly probe?: { readonly name: string; readonly input: unknown }; readonly invariants?: Invariants } = {},
+): Promise<Simulated> {
+  const run = await new World({ app, plan, dump: dumpOf(app), ...(probe ? { probe } : {}) }).run()
+  return { run, ...judge(app, run, invariants) }
+}

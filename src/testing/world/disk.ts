@@ -1,0 +1,132 @@
+/**
+ * The disk of one replica: its databases in memory, in SQLite as always. They outlive a process that is killed, as files do; when the power
+ * fails, of each database that is lost which was committed behind the last sync, or a part of it: whole commits, the last ones.
+ */
+import { DatabaseSync } from 'node:sqlite'
+import type { Database, Store } from '../../database.ts'
+import { inMemory, openStore } from '../../database/sqlite.ts'
+import type { Position } from '../../log.ts'
+import type { Databases } from '../../replica/data.ts'
+import type { Advance, Progress, ProgressStore } from '../../replica/progress.ts'
+
+interface File {
+  readonly name: string
+  /** Keeps it there while nobody has it open. */
+  readonly keeper: DatabaseSync
+  /** What a power cut cannot take; undefined: nothing. */
+  synced: Uint8Array | undefined
+  /** What was committed since, oldest first. */
+  commits: Uint8Array[]
+}
+
+let files = 0
+
+export class Disk {
+  readonly #files = new Map<string, File>()
+  readonly #open = new Set<Store>()
+  readonly #halts = new Map<string, string>()
+  readonly #progress = new Map<number, Progress & { readonly tenants: Map<string, Position> }>()
+  readonly #power: boolean
+  readonly #label: string
+
+  /** @param power whether it may ever fail: then every commit is kept apart */
+  constructor(label: string, power: boolean) {
+    this.#label = label
+    this.#power = power
+  }
+
+  /** As a process sees it that starts now. */
+  mount(): Databases {
+    const progress: ProgressStore = {
+      load: partition => structuredClone(this.#progress.get(partition)),
+      position: (partition, tenant) => this.#progress.get(partition)?.tenants.get(tenant) ?? 0,
+      save: advances => this.#save(advances),
+      forget: partition => void this.#progress.delete(partition),
+    }
+    return {
+      path: this.#label,
+      progress,
+      open: (database, tenant) => this.#openStore(database, tenant),
+      tenants: () => [...this.#files.keys()].sort(),
+      scratch: () => ':memory:',
+      discard: tenant => {
+        this.#drop(tenant)
+        this.#halts.delete(tenant)
+      },
+      halt: (tenant, why) => void this.#halts.set(tenant, why),
+      halted: tenant => this.#halts.get(tenant),
+      close: () => {},
+    }
+  }
+
+  /** The process is gone: open transactions are undone. */
+  unmount(): void {
+    for (const store of this.#open) store.close()
+    this.#open.clear()
+  }
+
+  /** @param random decides how much of what was not synced is lost, of each database by itself */
+  powerCut(random: () => number): void {
+    this.unmount()
+    for (const [tenant, file] of Array.from(this.#files)) {
+      const left = Math.floor(random() * (file.commits.length + 1))
+      const image = left === 0 ? file.synced : file.commits[left - 1]
+      this.#drop(tenant)
+      if (image) this.#files.set(tenant, restored(image))
+    }
+  }
+
+  destroy(): void {
+    this.unmount()
+    for (const tenant of this.#files.keys()) this.#drop(tenant)
+  }
+
+  #save(advances: ReadonlyMap<number, Advance>): void {
+    for (const [partition, { tenants, ...progress }] of advances) {
+      const known = this.#progress.get(partition)?.tenants ?? new Map<string, Position>()
+      for (const [name, position] of tenants) known.set(name, position)
+      this.#progress.set(partition, { ...structuredClone(progress), tenants: known })
+    }
+  }
+
+  #openStore(database: Database, tenant: string): Store {
+    let file = this.#files.get(tenant)
+    if (!file) this.#files.set(tenant, (file = empty()))
+    const { keeper } = file
+    const store = openStore(database, `memory:${file.name}`)
+    const [commit, close] = [store.commit.bind(store), store.close.bind(store)]
+    store.commit = next => {
+      commit(next)
+      if (this.#power) file.commits.push(keeper.serialize())
+    }
+    store.sync = () => {
+      file.synced = file.commits.at(-1) ?? file.synced
+      file.commits = []
+    }
+    store.close = lazily => {
+      close(lazily)
+      this.#open.delete(store)
+    }
+    this.#open.add(store)
+    return store
+  }
+
+  #drop(tenant: string): void {
+    this.#files.get(tenant)?.keeper.close()
+    this.#files.delete(tenant)
+  }
+}
+
+function empty(): File {
+  const name = `simulated-${++files}`
+  return { name, keeper: new DatabaseSync(inMemory(name)), synced: undefined, commits: [] }
+}
+
+function restored(image: Uint8Array): File {
+  const file = empty()
+  const source = new DatabaseSync(':memory:')
+  source.deserialize(image)
+  source.exec(`VACUUM INTO '${inMemory(file.name)}'`)
+  source.close()
+  return { ...file, synced: image }
+}
