@@ -74,7 +74,8 @@ export async function checkScopes<EI, EO, CI, CR, QI, QR>(
     fc.property(past, rivals, (past, rivals) => examine(app, past, rivals, seen)),
     { seed, numRuns: runs, endOnFailure: false, path: '' },
   )
-  const fail = (story: string) => new AssertionError({ message: `${story}\n\nto see it again: seed ${seed}, runs ${runs}` })
+  const fail = (story: string) =>
+    new AssertionError({ message: `${story}\n\nto see it again: seed ${seed}, runs ${runs}`, stackStartFn: checkScopes })
   if (run.failed) {
     if (run.errorInstance instanceof Finding) throw fail(run.errorInstance.message)
     throw run.errorInstance
@@ -247,7 +248,9 @@ function advice(first: Rival, second: Rival, writes: Tags): string[] {
         ? `add a tag that B reads to what the scope of '${first.command}' writes, such as '${read}'`
         : `add a tag in common to the scopes of both${both ? `, such as '${both.key}:${both.text}'` : ''}`
   return [
-    `The log would let B stand behind A as it was decided alone. To prevent it, ${what}; without a scope, a command meets every other.`,
+    'The log would let B stand behind A as it was decided alone. To prevent it,',
+    `${what}.`,
+    'Without a scope, a command meets every other.',
   ]
 }
 

@@ -42,7 +42,9 @@ test('a withdrawal that leaves out its person: the daily limit is of all account
          reads account:b1
     B alone:    accepted, Withdrawn { account: 'b1', person: 'ann', cents: 1, day: '2026-01-01' }, result { leftToday: 149999 }
     B behind A: accepted, Withdrawn { account: 'b1', person: 'ann', cents: 1, day: '2026-01-01' }, result { leftToday: 149998 }
-    The log would let B stand behind A as it was decided alone. To prevent it, add a tag in common to the scopes of both, such as 'person:ann'; without a scope, a command meets every other.
+    The log would let B stand behind A as it was decided alone. To prevent it,
+    add a tag in common to the scopes of both, such as 'person:ann'.
+    Without a scope, a command meets every other.
 
     to see it again: seed 1, runs 50]
   `)
@@ -61,7 +63,9 @@ test('a withdrawal that leaves out its account', async () => {
          reads person:ben
     B alone:    rejected, too-little { missing: 1 }
     B behind A: accepted, Withdrawn { account: 'a1', person: 'ben', cents: 1, day: '2026-01-01' }, result { leftToday: 149999 }
-    The log would let B stand behind A as it was decided alone. To prevent it, add a tag that A writes to what the scope of 'withdraw' reads, such as 'account:a1'; without a scope, a command meets every other.
+    The log would let B stand behind A as it was decided alone. To prevent it,
+    add a tag that A writes to what the scope of 'withdraw' reads, such as 'account:a1'.
+    Without a scope, a command meets every other.
 
     to see it again: seed 1, runs 50]
   `)

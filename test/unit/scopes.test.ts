@@ -83,7 +83,9 @@ describe('a scope that is too narrow', () => {
            reads box:b2
       B alone:    accepted, Put { box: 'b2', n: 3 }
       B behind A: rejected, full
-      The log would let B stand behind A as it was decided alone. To prevent it, add a tag in common to the scopes of both; without a scope, a command meets every other.
+      The log would let B stand behind A as it was decided alone. To prevent it,
+      add a tag in common to the scopes of both.
+      Without a scope, a command meets every other.
 
       to see it again: seed 7, runs 10"
     `)
