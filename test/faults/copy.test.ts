@@ -301,7 +301,7 @@ describe.each<[what: string, options: MemoryOptions]>([
         }
       }),
     )
-    await new Promise(resolve => setTimeout(resolve, 100))
+    await expect.poll(() => acknowledged.size, { timeout: 20_000 }).toBe(names.length)
     const stage = { sources, targets: empty(3), options }
     await copy(stage, new Knife(), false)
     expect(new Set(await Promise.all(ends))).toEqual(new Set(['log-sealed']))

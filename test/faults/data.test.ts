@@ -229,7 +229,7 @@ describe("a tenant's database", () => {
     await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant: 'red' })
     // So many others that red is closed.
     for (let n = 0; n < 80; n++) await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant: `t${n}` })
-    expect((await replica.status()).tenants['red']?.status).toBe('closed')
+    await expect.poll(async () => (await replica.status()).tenants['red']?.status, { timeout: 20_000 }).toBe('closed')
     rmSync(join(folder, 'red.db'))
     expect(await replica.execute('pay', { account: 'ann', cents: 1 }, { tenant: 'red' })).toMatchObject({ version: 3 })
     expect(await replica.query('total', undefined, { tenant: 'red' })).toBe(9)
@@ -269,7 +269,7 @@ describe('the roster', () => {
     for (const suffix of ['', '-journal', '-wal', '-shm']) rmSync(roster(stage) + suffix, { force: true })
     const other = await stage.open(shop, { strategy: 'leader' })
     const { incarnation } = await leader.status()
-    await expect.poll(async () => (await other.status()).members.map(({ id }) => id), { timeout: 5_000 }).toContain(incarnation)
+    await expect.poll(async () => (await other.status()).members.map(({ id }) => id), { timeout: 20_000 }).toContain(incarnation)
     expect(await other.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 2 })
     expect((await leader.status()).role).toBe('leader')
   })

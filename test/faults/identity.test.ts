@@ -44,11 +44,13 @@ test('a log that was altered: the replica that knew it stops, also when it is op
   for (let again = 0; again < 3; again++) {
     const replica = await stage.open(shop, { data })
     await expect
-      .poll(() =>
-        replica.execute('pay', { account: 'ann', cents: 1 }).then(
-          () => 'accepted',
-          (error: { code: string }) => error.code,
-        ),
+      .poll(
+        () =>
+          replica.execute('pay', { account: 'ann', cents: 1 }).then(
+            () => 'accepted',
+            (error: { code: string }) => error.code,
+          ),
+        { timeout: 20_000 },
       )
       .toBe('diverged')
     await replica.close()
@@ -72,11 +74,13 @@ test('a log that is deleted under a running replica is not written to in vain fo
   const replica = await stage.open(shop, { data })
   remove(path)
   await expect
-    .poll(() =>
-      replica.execute('pay', { account: 'ann', cents: 1 }).then(
-        () => 'accepted',
-        (error: { code: string }) => error.code,
-      ),
+    .poll(
+      () =>
+        replica.execute('pay', { account: 'ann', cents: 1 }).then(
+          () => 'accepted',
+          (error: { code: string }) => error.code,
+        ),
+      { timeout: 20_000 },
     )
     .toBe('log-failed')
 })

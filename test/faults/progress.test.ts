@@ -167,7 +167,7 @@ describe('healed:', () => {
       ['ann', 302],
       ['eve', 2],
     ] as const) {
-      expect((await replica.status()).tenants[tenant]?.status).toBe('closed')
+      await expect.poll(async () => (await replica.status()).tenants[tenant]?.status, { timeout: 20_000 }).toBe('closed')
       scene.remove(tenant)
       expect(await replica.execute('pay', { account: 'till', cents: 1 }, { tenant })).toMatchObject({ version })
       expect(await total(replica, tenant)).toBe(version)
@@ -204,7 +204,9 @@ describe('healed:', () => {
       await Promise.all([writer.execute('put', { n: n + 100 }, { tenant: 'red' }), writer.execute('put', { n }, { tenant: 'blue' })])
     }
     expect(await broken.query('sum', undefined, { tenant: 'blue', read: 'linearizable' })).toBe(15)
-    await expect.poll(() => failure(broken.query('sum', undefined, { tenant: 'red' }))).toMatchObject({ code: 'halted' })
+    await expect
+      .poll(() => failure(broken.query('sum', undefined, { tenant: 'red' })), { timeout: 20_000 })
+      .toMatchObject({ code: 'halted' })
     await broken.close()
     const mended = await open(false, 'broken')
     expect(await mended.query('sum', undefined, { tenant: 'red' })).toBe(515)

@@ -152,7 +152,7 @@ test('however many tenants there are, few databases are open', async () => {
   const tenants = Array.from({ length: 200 }, (_, n) => `t${n}`)
   await Promise.all(tenants.map(tenant => replica.execute('pay', { account: 'ann', cents: 1 }, { tenant, timeout: 50_000 })))
   await expect
-    .poll(async () => Object.values((await replica.status()).tenants).filter(({ status }) => status === 'open').length, { timeout: 5_000 })
+    .poll(async () => Object.values((await replica.status()).tenants).filter(({ status }) => status === 'open').length, { timeout: 20_000 })
     .toBeLessThanOrEqual(64)
   expect(readdirSync(folderOf(data, 'shop', revision(shop))).filter(name => name.endsWith('.db'))).toHaveLength(200)
 }, 60_000)
@@ -247,14 +247,14 @@ describe('leadership is spread', () => {
         await new Promise(resolve => setTimeout(resolve, 5))
       }
     })
-    await expect.poll(async () => (await shares(replicas)).sort((a, b) => a - b), { timeout: 15_000, interval: 200 }).toEqual([2, 3, 3])
+    await expect.poll(async () => (await shares(replicas)).sort((a, b) => a - b), { timeout: 30_000, interval: 200 }).toEqual([2, 3, 3])
     // It stays so.
     const terms = (await replicas[0]!.status()).shards!.map(({ term }) => term.number)
     await new Promise(resolve => setTimeout(resolve, 1_500))
     expect((await replicas[0]!.status()).shards!.map(({ term }) => term.number)).toEqual(terms)
     const [gone] = replicas.splice(2, 1)
     await gone!.close()
-    await expect.poll(async () => await shares(replicas), { timeout: 15_000, interval: 200 }).toEqual([4, 4])
+    await expect.poll(async () => await shares(replicas), { timeout: 30_000, interval: 200 }).toEqual([4, 4])
     stop = true
     await Promise.all(clients)
     // Nobody waited for a deadline.

@@ -56,7 +56,7 @@ describe('the proxy', () => {
     const { commit } = await openTransaction(proxy.bootstrap, name, name)
     await expect(commit()).rejects.toThrow()
     expect(rule.count).toBe(1)
-    await vi.waitFor(() => expect(proxy.connections).toBe(0))
+    await vi.waitFor(() => expect(proxy.connections).toBe(0), 10_000)
     expect(await committedEnd(direct, name)).toBe(0n)
   })
 

@@ -294,7 +294,7 @@ describe('records', () => {
   })
 
   test.each(['gzip', 'snappy', 'lz4', 'zstd'])('that the broker compresses with %s are read', async codec => {
-    const place = await newTopic({ configs: { 'compression.type': codec } })
+    const place = await newTopic({ configs: { 'compression.type': codec, 'retention.ms': '-1' } })
     const producer = await plainProducer(place.w)
     const large = JSON.stringify(Array.from({ length: 20_000 }, (_, i) => ({ i, text: `entry ${i * 7919}` })))
     const batches = [[record('small')], [record(large), record('a'), record('b')]]
