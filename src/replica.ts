@@ -8,6 +8,7 @@ import { type StrategyName, strategyOf } from './consistency.ts'
 import { type Clock, every, machine } from './clock.ts'
 import { ask } from './decide.ts'
 import { EngineError } from './errors.ts'
+import { uuidv7 } from './ids.ts'
 import type { Fencing } from './log/kafka/settings.ts'
 import { oneShard, openLogs } from './log/open.ts'
 import type { Log, Logs, Position } from './log.ts'
@@ -188,6 +189,8 @@ export interface Ground {
   /** This incarnation of the replica, as it signs its terms. */
   readonly me: string
   readonly clock: Clock
+  /** An id for a command that came without one: a UUIDv7. */
+  readonly newId: (time: number) => string
   readonly data: Databases | undefined
   readonly neighbours: Neighbourhood
   listen(serve: (method: string, params: unknown) => Promise<unknown>): Promise<Door>
@@ -242,6 +245,7 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
   const ground: Ground = {
     me,
     clock: machine,
+    newId: uuidv7,
     data,
     neighbours: new Neighbours(listen?.secret),
     listen: serve => openDoor(serve, me, given, logs, data),
@@ -312,7 +316,7 @@ class Router {
     this.#logs = logs
     this.#ground = ground
     this.#notices.push(...(logs.notices ?? []))
-    const { clock, data, neighbours, me } = ground
+    const { clock, data, neighbours, me, newId } = ground
     const { timeout = 10_000, maxRecordBytes = MAX_RECORD_BYTES, release = process.env.MAINSTEM_RELEASE ?? '' } = options
     const strategy = options.strategy ?? defaultStrategy(logs.spans)
     this.#strategy = strategy
@@ -326,6 +330,7 @@ class Router {
       maxRecordBytes,
       maxOpen: data ? Math.max(MIN_OPEN, Math.floor(MAX_OPEN / length)) : Number.MAX_SAFE_INTEGER,
       clock,
+      newId,
       data,
       neighbours,
       notice: text => this.#notice(text),

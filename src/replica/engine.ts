@@ -10,7 +10,7 @@ import { openLazily } from '../database/lazy.ts'
 import type { IdEntry, Store } from '../database.ts'
 import { prepare } from '../decide.ts'
 import { EngineError } from '../errors.ts'
-import { isId, uuidv7 } from '../ids.ts'
+import { isId } from '../ids.ts'
 import type { Chunk, Log, Position, Stored } from '../log.ts'
 import { decode, inputHash } from '../record.ts'
 import type { ExecuteOptions, LoggedEvent, QueryOptions } from '../replica.ts'
@@ -46,6 +46,8 @@ export interface Surroundings {
   /** How many databases a shard may keep open. */
   readonly maxOpen: number
   readonly clock: Clock
+  /** An id for a command that came without one. */
+  newId(time: number): string
   readonly data: Databases | undefined
   readonly neighbours: Neighbourhood
   notice(text: string): void
@@ -442,7 +444,7 @@ export class Engine {
     if (this.#closing) throw new EngineError('closed', 'the replica is closed; nothing was written')
     const fresh = forwarded ? forwarded.fresh : options.id === undefined
     this.#lookAtClocks()
-    const id = options.id === undefined ? uuidv7(this.#time) : options.id
+    const id = options.id === undefined ? this.#around.newId(this.#time) : options.id
     if (options.id !== undefined && !isId(id)) {
       throw new EngineError(
         'invalid-id',

@@ -34,6 +34,8 @@ export interface Problem {
     | 'versions'
     | 'invariant'
   readonly message: string
+  /** The invariant that does not hold. */
+  readonly rule?: string
 }
 
 /** Asked of every tenant's database after every accepted event: false, or a text that says why, is a failure. */
@@ -93,7 +95,8 @@ interface Line {
 
 export function judge(app: App, run: Run, invariants: Invariants = {}): Judgement {
   const problems: Problem[] = run.troubles.map(({ check, message }) => ({ check, message }))
-  const found = (check: Problem['check'], message: string) => void problems.push({ check, message })
+  const found = (check: Problem['check'], message: string, rule?: string) =>
+    void problems.push({ check, message, ...(rule === undefined ? {} : { rule }) })
   const dump = dumpOf(app)
   const inputs = new Map(run.answered.flatMap(({ ask }) => (ask.id === undefined ? [] : [[ask.id, ask] as const])))
   const lines = new Map<string, Line>()
@@ -133,11 +136,9 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
         tenant.project(event, ++version, record.time)
         for (const [rule, holds] of Object.entries(invariants)) {
           const said = holds(store.read as Reader)
-          if (said !== true)
-            found(
-              'invariant',
-              `${rule}: ${said || 'it does not hold'} after version ${version} of tenant ${name} (${id}, at position ${position})`,
-            )
+          if (said === true) continue
+          const where = `after version ${version} of tenant ${name} (${id}, at position ${position})`
+          found('invariant', `${rule}: ${said || 'it does not hold'} ${where}`, rule)
         }
       }
       const place = { tenant: name, position, version, answer: answerOf(decision) }

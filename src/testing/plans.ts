@@ -6,7 +6,7 @@ import { type StrategyName, strategies } from '../consistency.ts'
 import { fencings } from '../log/kafka/settings.ts'
 import type { Alien, Ask, Look, Misfortune, Operation, Plan } from './world/plan.ts'
 import { aliens } from './world/plan.ts'
-import { seeded } from './world/random.ts'
+import { seeded, uuidOf } from './world/random.ts'
 import { EPOCH } from './world/scheduler.ts'
 
 export interface Drawing {
@@ -65,7 +65,7 @@ export function drawPlan(seed: number, { command, commands = 30, replicas = 3, .
       const each = command(random)
       const number = asks.length
       const repeat = chance(0.7)
-      const id = idOf(number, at, chance, below)
+      const id = idOf(number, at, random)
       const ask: Ask = {
         at,
         node: chance(0.8) ? node : below(count),
@@ -158,12 +158,9 @@ export function drawPlan(seed: number, { command, commands = 30, replicas = 3, .
 }
 
 /** Texts; UUIDv7 of now and of some seconds ago; or none. */
-function idOf(number: number, at: number, chance: (p: number) => boolean, below: (limit: number) => number): string | undefined {
-  if (chance(0.1)) return undefined
-  if (chance(0.5)) return `command-${number}`
-  const made = EPOCH + at - (chance(0.3) ? below(3_000) : 0)
-  const hex = made.toString(16).padStart(12, '0')
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-7${number.toString(16).padStart(3, '0')}-8000-${below(2 ** 31)
-    .toString(16)
-    .padStart(12, '0')}`
+function idOf(number: number, at: number, random: () => number): string | undefined {
+  const kind = random()
+  if (kind < 0.1) return undefined
+  if (kind < 0.55) return `command-${number}`
+  return uuidOf(EPOCH + at - (random() < 0.3 ? Math.floor(random() * 3_000) : 0), random)
 }

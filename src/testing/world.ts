@@ -16,7 +16,7 @@ import { Disk } from './world/disk.ts'
 import { type DiskFault, EmbeddedFile, EmbeddedLog } from './world/embedded.ts'
 import { type Armed, Network } from './world/network.ts'
 import type { Ask, Look, Misfortune, Operation, Plan } from './world/plan.ts'
-import { seeded } from './world/random.ts'
+import { seeded, uuidOf } from './world/random.ts'
 import type { Answered, Happening, Looked, Run, Said, Trouble } from './world/run.ts'
 import { EPOCH, Process, Scheduler } from './world/scheduler.ts'
 import { ClusterDriver, SimulatedWire } from './world/wire.ts'
@@ -67,6 +67,7 @@ export class World {
   readonly #options: WorldOptions
   readonly #scheduler = new Scheduler()
   readonly #random: () => number
+  readonly #stream: (number: number) => () => number
   readonly #network: Network
   readonly #nodes: Node[]
   readonly #members = new Map<string, Member>()
@@ -93,9 +94,12 @@ export class World {
     this.#app = withQuery(app, DUMP, (_, { db, version }) => ({ version, rows: String(db.get(options.dump).rows) }))
     this.#plan = plan
     this.#options = options
-    this.#random = seeded(plan.seed)
+    // Streams of their own: what is left out of a plan changes as little as possible of what the rest meets.
+    const stream = (number: number) => seeded(plan.seed * 1_009 + number)
+    this.#stream = stream
+    this.#random = stream(1)
     const armed = plan.misfortunes.filter((each): each is Armed => MESSAGE_FAULTS.has(each.kind))
-    this.#network = new Network(armed, this.#random, fault => this.#happened(fault.node, 'met', fault))
+    this.#network = new Network(armed, stream(2), fault => this.#happened(fault.node, 'met', fault))
     const { log } = plan
     if (log.kind === 'file') this.#file = new EmbeddedFile()
     else {
@@ -105,7 +109,7 @@ export class World {
         minIsr: Math.min(2, brokers),
         transactionVersion: transactions,
         topicId: TOPIC,
-        random: this.#random,
+        random: stream(3),
         sessionTimeout: 2_000,
         lagTime: 2_000,
         transactionCheck: 1_000,
@@ -114,11 +118,11 @@ export class World {
       this.#cluster = new ClusterDriver(cluster, brokers, this.#scheduler)
     }
     const power = plan.misfortunes.some(each => each.kind === 'crash' && each.power)
-    this.#outside = new Process(this.#scheduler, this.#random, 0)
+    this.#outside = new Process(this.#scheduler, stream(4), 0)
     this.#operator = this.#openLog(-1, this.#outside, 'term')
     this.#nodes = plan.nodes.map((_, number): Node => {
       const name = `replica-${number + 1}`
-      const process = new Process(this.#scheduler, this.#random, 0)
+      const process = new Process(this.#scheduler, stream(5), 0)
       const disk = new Disk(name, power)
       return {
         number,
@@ -320,7 +324,7 @@ export class World {
 
   #start(node: Node): void {
     const life = ++node.life
-    const process = new Process(this.#scheduler, this.#random, node.skew)
+    const process = new Process(this.#scheduler, this.#stream(100 * (node.number + 1) + life), node.skew)
     const { strategy, release } = this.#plan.nodes[node.number]!
     const { log } = this.#plan
     node.process = process
@@ -351,6 +355,7 @@ export class World {
     const ground: Ground = {
       me,
       clock: process,
+      newId: time => uuidOf(time, process.random),
       data: node.disk.mount(),
       neighbours: { forward: (address, command) => this.#forward(node, process, address, command), close: () => {} },
       listen: async serve => {

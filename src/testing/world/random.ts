@@ -8,3 +8,13 @@ export function seeded(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 }
+
+/** A UUIDv7 of this time, ms since the epoch. */
+export function uuidOf(time: number, random: () => number): string {
+  const made = time.toString(16).padStart(12, '0')
+  const digits = (count: number) =>
+    Math.floor(random() * 16 ** count)
+      .toString(16)
+      .padStart(count, '0')
+  return `${made.slice(0, 8)}-${made.slice(8)}-7${digits(3)}-8${digits(3)}-${digits(12)}`
+}
