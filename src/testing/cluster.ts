@@ -22,7 +22,7 @@ import {
 } from './cluster/coordinator.ts'
 import { askCoordinator, expire, fetch, listOffsets, produce, produced, verified, wake } from './cluster/leader.ts'
 import { cloneState, fingerprintOf } from './cluster/copies.ts'
-import { emptyLog } from './cluster/log.ts'
+import { emptyLog, enterEpoch, type ReplicaLog } from './cluster/log.ts'
 import type { ClusterInput, ClusterOutput, ClusterRequest } from './cluster/messages.ts'
 import { altered, asked, beginToFollow, checkLag, follow, followed, keepPromise } from './cluster/replication.ts'
 import { type BrokerState, type Image, type Lead, reply, type Settings, type State, transactionLog, type Work } from './cluster/state.ts'
@@ -151,7 +151,7 @@ function initial(settings: Settings): State {
     life: 'up',
     image,
     replicas: leads.map(lead => ({
-      log: emptyLog(),
+      log: lead.leader === node ? begun(emptyLog(), lead) : emptyLog(),
       leading: lead.leader === node ? leadingFrom(state, node, lead, 0) : undefined,
       parked: [],
       expiresAt: undefined,
@@ -167,6 +167,12 @@ function initial(settings: Settings): State {
   for (const broker of state.brokers) for (const partition of leads.keys()) beginToFollow(state, broker, partition)
   flush(state)
   return state
+}
+
+/** Its first leader has entered its epoch. */
+function begun(log: ReplicaLog, { epoch }: Lead): ReplicaLog {
+  enterEpoch(log, epoch, 0)
+  return log
 }
 
 function happen(state: State, input: ClusterInput): void {

@@ -166,13 +166,15 @@ function renewed(state: State, broker: BrokerState, transaction: Transaction, ow
 
 /** Aborts what is open, under the next epoch. */
 function fence(state: State, broker: BrokerState, here: Coordinating, transaction: Transaction, asker: EndAsker): Code | undefined {
-  const { transactionVersion } = state.settings
+  const { transactionVersion: version } = state.settings
+  const { epoch } = transaction
   const next: Transaction = {
     ...transaction,
     state: 'PrepareAbort',
-    epoch: Math.min(MOST, transaction.epoch + 1),
-    lastEpoch: -1,
-    version: transactionVersion,
+    epoch: Math.min(MOST, epoch + 1),
+    // Observed on 4.3.1: with version 2 whoever was fenced so may take up the new epoch, until somebody else was given one.
+    lastEpoch: version === 2 ? epoch : -1,
+    version,
   }
   return store(state, broker, here, next, { do: 'end', for: asker })
 }
@@ -270,9 +272,8 @@ function ending(state: State, broker: BrokerState, asker: NonNullable<EndAsker>,
     case 'Ongoing':
       return finish(state, broker, here, transaction, asker, commit)
     case 'PrepareCommit':
-      return commit ? 'CONCURRENT_TRANSACTIONS' : 'INVALID_TXN_STATE'
     case 'PrepareAbort':
-      return commit ? 'INVALID_TXN_STATE' : 'CONCURRENT_TRANSACTIONS'
+      return 'CONCURRENT_TRANSACTIONS'
     case 'CompleteCommit':
     case 'CompleteAbort':
       if (retried && commit === (transaction.state === 'CompleteCommit')) {
@@ -408,6 +409,8 @@ export function checkTimeout(state: State, broker: BrokerState, coordinatorEpoch
 // --- Markers --------------------------------------------------------------------------------------------------------------
 
 function conclude(state: State, broker: BrokerState, here: Coordinating, transaction: Transaction): void {
+  // Until it is complete the id is busy: for whoever ends it again as well.
+  here.transactions.set(transaction.id, { transaction, pending: completed(transaction) })
   if (transaction.partitions.length === 0) return complete(state, broker, here, transaction)
   for (const partition of transaction.partitions) mark(state, broker, here.epoch, transaction.id, partition)
 }
@@ -491,12 +494,14 @@ export function markerDone(state: State, broker: BrokerState, coordinatorEpoch: 
   if (next.partitions.length === 0) complete(state, broker, here, next)
 }
 
+const completed = ({ state }: Transaction) => (state === 'PrepareCommit' ? 'CompleteCommit' : 'CompleteAbort')
+
 function complete(state: State, broker: BrokerState, here: Coordinating, transaction: Transaction): void {
   const { nextProducerId, producerId, previousProducerId, epoch } = transaction
   const rotated = transaction.version === 2 && nextProducerId >= 0
   const next: Transaction = {
     ...transaction,
-    state: transaction.state === 'PrepareCommit' ? 'CompleteCommit' : 'CompleteAbort',
+    state: completed(transaction),
     producerId: rotated ? nextProducerId : producerId,
     previousProducerId: rotated ? producerId : previousProducerId,
     epoch: rotated ? 0 : epoch,
