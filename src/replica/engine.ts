@@ -532,11 +532,12 @@ export class Engine {
     if (record?.kind !== 'data' || index < 0)
       throw new EngineError('log-behind', `the log does not hold the record of command ${id} at position ${position}`, { id })
     const decision = record.decisions[index]!
-    // The record ends at `end`; what was accepted behind this decision comes off.
-    const verdicts = history?.position === position ? history.verdicts : null
+    // The record ends at `end`; what was accepted behind this decision comes off. One without a history of its own has moved nothing.
     let version = end
-    for (let i = index + 1; i < record.decisions.length; i++) {
-      if (!verdicts || verdicts[i] === 'accepted') version -= record.decisions[i]!.events.length
+    if (history?.position === position) {
+      for (let i = index + 1; i < record.decisions.length; i++) {
+        if (!history.verdicts || history.verdicts[i] === 'accepted') version -= record.decisions[i]!.events.length
+      }
     }
     if (decision.hash === request.hash) return outcome(tenant, decision, version, true)
     const first = `${decision.command}, ${decision.rejection ? `rejected (${decision.rejection.code})` : 'accepted'} at version ${version}`
