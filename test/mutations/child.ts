@@ -22,7 +22,7 @@ function* all(): Iterable<number> {
 
 let found: object = {}
 for (const seed of all()) {
-  const problem = await simulateSeed(seed)
+  const problem = await simulateSeed(seed, mutation?.only)
   if (!problem) continue
   found = { seed, ...problem }
   break

@@ -1,5 +1,6 @@
 /** Breakages of the fold and of what a tenant's database keeps of it. */
 import type { Mutation } from './mutation.ts'
+import { both, rivals, some, where } from './only.ts'
 
 const accept = 'src/accept.ts'
 const window = 'src/window.ts'
@@ -26,6 +27,7 @@ export const fold: readonly Mutation[] = [
   {
     name: 'term check off',
     breaks: 'records of a reign that has ended are judged like any other',
+    only: both(rivals, some('leader')),
     edits: [
       {
         file: accept,
@@ -37,11 +39,13 @@ export const fold: readonly Mutation[] = [
   {
     name: 'term owner not compared',
     breaks: 'a record of another owner counts if its term has the same number',
+    only: where('term-owner'),
     edits: [{ file: accept, find: ' || term.owner !== shard.term.owner', replace: '' }],
   },
   {
     name: 'used term number',
     breaks: 'of two claims with the same number the later one counts, too',
+    only: rivals,
     edits: [
       { file: accept, find: 'if (number !== shard.term.number + 1) return `term', replace: 'if (number < shard.term.number) return `term' },
     ],
@@ -49,16 +53,19 @@ export const fold: readonly Mutation[] = [
   {
     name: 'rules number not compared',
     breaks: 'records made under other rules are judged by those of today',
+    only: where('rules'),
     edits: [{ file: accept, find: "if (rules !== shard.rules.number) return 'deposed'", replace: '' }],
   },
   {
     name: 'release ignored',
     breaks: 'records of a release that is not the active one count',
+    only: where('release'),
     edits: [{ file: accept, find: "if (shard.release !== null && release !== shard.release) return 'deposed'", replace: '' }],
   },
   {
     name: 'reign outlives a release',
     breaks: 'a release leaves the term as it was',
+    only: where('release'),
     edits: [
       {
         file: accept,
@@ -70,21 +77,25 @@ export const fold: readonly Mutation[] = [
   {
     name: 'seal ignored',
     breaks: 'what stands behind the seal counts',
+    only: where('seal'),
     edits: [{ file: accept, find: 'return { ...shard, sealed: true }', replace: 'return shard' }],
   },
   {
     name: 'window off by one',
     breaks: 'the floor lies one version too high',
+    only: both(rivals, some('first-wins')),
     edits: [{ file: accept, find: 'end - shard.rules.window)', replace: 'end - shard.rules.window + 1)' }],
   },
   {
     name: 'window evicts the floor',
     breaks: 'the record that ends at the floor is forgotten while it may still be a base',
+    only: both(rivals, some('first-wins')),
     edits: [{ file: window, find: 'entry && entry.end < floor;', replace: 'entry && entry.end <= floor;' }],
   },
   {
     name: 'first write behind the base not seen',
     breaks: 'a tag written in the very next version does not conflict',
+    only: both(rivals, some('first-wins')),
     edits: [
       {
         file: window,
@@ -96,6 +107,7 @@ export const fold: readonly Mutation[] = [
   {
     name: 'floor moving back',
     breaks: 'a wider window lets bases count again that were too old already',
+    only: where('rules'),
     edits: [
       {
         file: accept,
@@ -107,11 +119,13 @@ export const fold: readonly Mutation[] = [
   {
     name: 'speculation that did not come true accepted',
     breaks: 'a decision that saw one before it in its record is accepted though that one was not',
+    only: rivals,
     edits: [{ file: accept, find: 'return !cameTrue && earlier.overlap(reads)', replace: 'return false' }],
   },
   {
     name: 'speculative rows kept',
     breaks: 'the rows of a speculation are kept if any of its decisions was accepted',
+    only: rivals,
     edits: [
       {
         file: projection,
@@ -137,6 +151,7 @@ export const fold: readonly Mutation[] = [
   {
     name: 'base digest not compared',
     breaks: 'a record counts whatever digest it was made at, if its base ends a record',
+    only: where('digest', 'base'),
     edits: [
       {
         file: accept,
@@ -148,16 +163,19 @@ export const fold: readonly Mutation[] = [
   {
     name: 'whole-database reads not judged',
     breaks: 'what reads everything never conflicts with what was written behind its base',
+    only: both(rivals, some('first-wins')),
     edits: [{ file: accept, find: "(reads === '*' || tenant.window", replace: "(reads !== '*' && tenant.window" }],
   },
   {
     name: 'writes to everything forgotten',
     breaks: 'the window does not remember who wrote everything',
+    only: both(rivals, some('first-wins')),
     edits: [{ file: window, find: "if (writes === '*') this.#lastWriteToAll = end", replace: "if (writes === '*') continue" }],
   },
   {
     name: 'tags of events ignored',
     breaks: 'a decision writes what its scope says, and not what its events are tagged with',
+    only: both(rivals, some('first-wins')),
     edits: [{ file: accept, find: 'for (const { tags } of events) if (tags) for (const tag of tags) this.#tags.add(tag)', replace: '' }],
   },
   {
@@ -245,11 +263,13 @@ export const fold: readonly Mutation[] = [
   {
     name: 'history without its writes',
     breaks: 'a database that is opened again does not know what was written in its window',
+    only: both(rivals, some('first-wins')),
     edits: [{ file: database, find: 'writes && JSON.stringify(writes))', replace: 'null)' }],
   },
   {
     name: 'window thinned too far',
     breaks: 'writes above the floor are dropped from the history',
+    only: both(rivals, some('first-wins')),
     edits: [
       { file: database, find: 'this.#alone(sql.thin, this.standing.floor)', replace: 'this.#alone(sql.thin, this.standing.version)' },
     ],

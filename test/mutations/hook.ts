@@ -9,7 +9,7 @@ import { type Mutation, mutated } from './mutation.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /** Who judges. They are given plain data, for a class of one copy is not that of the other. */
-const REFERENCES = ['test/support/judge.ts']
+const REFERENCES = ['test/mutations/verdict.ts']
 const MARK = '?reference'
 
 /** The path from the root of the repository; undefined for what is not ours. */

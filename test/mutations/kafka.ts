@@ -1,5 +1,6 @@
 /** Breakages of what is written into Kafka and read from it. */
 import type { Mutation } from './mutation.ts'
+import { both, fenced, onKafka, rivals, some, transactional } from './only.ts'
 
 const answers = 'src/log/kafka/answers.ts'
 const batches = 'src/log/kafka/batches.ts'
@@ -10,6 +11,7 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'no fencing',
     breaks: 'leaders write under producer ids of their own, which nobody can fence',
+    only: both(rivals, fenced('epoch')),
     edits: [
       {
         file: 'src/log/kafka/producer.ts',
@@ -21,6 +23,7 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'fence taken back',
     breaks: 'an owner that was fenced takes the next epoch and writes on in its term',
+    only: both(rivals, fenced('epoch')),
     edits: [
       {
         file: batches,
@@ -33,6 +36,7 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'no gap check before EndTxn',
     breaks: 'a transaction is committed whatever stands between its base and its record',
+    only: both(rivals, transactional, some('optimistic')),
     edits: [
       {
         file: transactions,
@@ -44,11 +48,13 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'gap check blind to control records',
     breaks: 'a term, release or rules record in the gap does not void a transaction',
+    only: both(transactional, some('optimistic')),
     edits: [{ file: transactions, find: '(tenant === null ? !barrier : tenant === own)', replace: '(tenant === own && !barrier)' }],
   },
   {
     name: 'fenced read as "did not happen"',
     breaks: 'EndTxn is sent again after a lost answer, and the refusal of the second is taken for the first',
+    only: transactional,
     edits: [
       {
         file: transactions,
@@ -61,6 +67,7 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'lost EndTxn read as "did not happen"',
     breaks: 'an EndTxn without an answer counts as an aborted transaction',
+    only: transactional,
     edits: [
       {
         file: answers,
@@ -74,6 +81,7 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'refused resend read as "did not happen"',
     breaks: 'the refusal of a batch that was sent again is taken for the first sending',
+    only: onKafka,
     edits: [
       {
         file: answers,
@@ -85,11 +93,13 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'lost produce read as "did not happen"',
     breaks: 'a batch without an answer counts as not written',
+    only: onKafka,
     edits: [{ file: answers, find: "[LOST]: 'resend'", replace: "[LOST]: 'not-written'" }],
   },
   {
     name: 'retained epoch after an unanswered request',
     breaks: 'the next transaction goes on under the epoch of one that was not answered',
+    only: transactional,
     edits: [
       {
         file: transactions,
@@ -102,11 +112,13 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'sequence used twice',
     breaks: 'the sequence does not move on after a batch',
+    only: onKafka,
     edits: [{ file: batches, find: 'sequence: wrapped(sequence + items.length)', replace: 'sequence: wrapped(sequence)' }],
   },
   {
     name: 'aborted records delivered',
     breaks: 'records of aborted transactions are read like any other',
+    only: transactional,
     edits: [
       {
         file: 'src/log/kafka/batch.ts',
@@ -118,6 +130,7 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'gap looked at halfway',
     breaks: 'the look at a gap ends with the first answer, also where it does not cover the gap',
+    only: both(rivals, transactional, some('optimistic')),
     edits: [
       {
         file: partition,
@@ -133,11 +146,13 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'uncommitted records read',
     breaks: 'records of transactions that are still open are read',
+    only: transactional,
     edits: [{ file: partition, find: "...size, isolation: 'read_committed'", replace: "...size, isolation: 'read_uncommitted'" }],
   },
   {
     name: "a broker's word on the head taken for evidence",
     breaks: 'linearizable reads and rejections ask for the end offset, and send no barrier',
+    only: both(rivals, onKafka),
     edits: [{ file: partition, find: 'readonly freshHead = false', replace: 'readonly freshHead = true' }],
   },
 ]

@@ -1,5 +1,6 @@
 /** Breakages of the machine: the way of a command, reads, leadership. */
 import type { Mutation } from './mutation.ts'
+import { both, onFile, onKafka, powerCuts, rivals, some } from './only.ts'
 
 const shard = 'src/shard.ts'
 
@@ -21,11 +22,13 @@ export const machine: readonly Mutation[] = [
   {
     name: 'own record taken before its turn',
     breaks: 'an own record is folded at once, whatever stands in front of it',
+    only: both(rivals, onFile),
     edits: [{ file: shard, find: 'if (answer.previous === this.#cursor)', replace: 'if (true)' }],
   },
   {
     name: 'unknown taken for not written',
     breaks: 'a batch of unknown outcome is made again at once, and nobody is in doubt',
+    only: onKafka,
     edits: [
       {
         file: shard,
@@ -53,6 +56,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'lost unknown outcome',
     breaks: 'a batch of unknown outcome is never settled',
+    only: onKafka,
     edits: [
       {
         file: shard,
@@ -66,6 +70,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'absence taken for proof',
     breaks: 'what a barrier did not find is held to be not written for good',
+    only: onKafka,
     edits: [
       {
         file: shard,
@@ -80,6 +85,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'doubt forgotten on the way to the leader',
     breaks: 'a command that was passed on is not held to be in doubt',
+    only: both(rivals, some('leader')),
     edits: [
       {
         file: shard,
@@ -92,6 +98,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'barrier skipped',
     breaks: 'a linearizable read is served like a local one',
+    only: rivals,
     edits: [
       {
         file: shard,
@@ -103,6 +110,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'barrier shared too late',
     breaks: 'a linearizable read shares a barrier or look that was sent before it began',
+    only: rivals,
     edits: [
       {
         file: shard,
@@ -115,6 +123,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'token ignored',
     breaks: 'a read that asks for a version is served before it is there',
+    only: rivals,
     edits: [
       {
         file: shard,
@@ -126,6 +135,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'rejection without a look',
     breaks: 'a rejection that is not recorded is answered without looking at the head again',
+    only: both(rivals, onFile),
     edits: [
       {
         file: shard,
@@ -137,26 +147,31 @@ export const machine: readonly Mutation[] = [
   {
     name: 'intact ignored',
     breaks: 'a rejection that is not recorded is answered though its base was left behind',
+    only: both(rivals, onFile),
     edits: [{ file: shard, find: 'if (attempt.intact) for (const', replace: 'if (attempt.record) for (const' }],
   },
   {
     name: 'rejection on a speculation that failed',
     breaks: 'a rejection that is not recorded is answered though what it saw did not come true',
+    only: both(rivals, onFile),
     edits: [{ file: shard, find: 'if (folded.confirmed) this.#reply', replace: 'if (folded.verdicts) this.#reply' }],
   },
   {
     name: 'speculation kept beside others',
     breaks: "somebody else's record does not void the open speculation",
+    only: rivals,
     edits: [{ file: shard, find: 'if (attempt && !own) this.#void(attempt)', replace: '' }],
   },
   {
     name: 'append without its condition',
     breaks: 'optimistic writers append whatever stands behind their base',
+    only: both(rivals, onKafka, some('optimistic')),
     edits: [{ file: shard, find: 'this.#options.strategy.conditional ? { after: this.#cursor } : {}', replace: '{}' }],
   },
   {
     name: 'refused candidate withdrawing',
     breaks: 'a candidate whose number somebody else has used campaigns no more',
+    only: both(rivals, some('leader')),
     edits: [
       {
         file: shard,
@@ -173,11 +188,18 @@ export const machine: readonly Mutation[] = [
   {
     name: 'version of a repeated id',
     breaks: 'the answer to a repeated id counts events of its record that were not accepted',
-    edits: [{ file: 'src/replica/engine.ts', find: "if (!verdicts || verdicts[i] === 'accepted') version -=", replace: 'version -=' }],
+    edits: [
+      {
+        file: 'src/replica/engine.ts',
+        find: "if (!history.verdicts || history.verdicts[i] === 'accepted') version -=",
+        replace: 'version -=',
+      },
+    ],
   },
   {
     name: "shard cursor ahead of its tenants' files",
     breaks: 'progress is stored without the databases behind it being synced, nor how far they must have come',
+    only: powerCuts,
     edits: [
       {
         file: shard,

@@ -2,6 +2,7 @@
  * A mutation: a deliberate breakage of production code that the simulator must catch. It is a change of source text, made when the file is
  * loaded (`hook.ts`), in a process of its own; production code itself has no switch for it.
  */
+import type { Only } from './only.ts'
 
 /** `find` must stand in the file exactly once, so that the list never rots: whoever changes that code changes the mutation, too. */
 export interface Edit {
@@ -15,6 +16,8 @@ export interface Mutation {
   readonly name: string
   /** One line: what is no longer done, or done wrongly. */
   readonly breaks: string
+  /** Plans in which it runs no broken code are passed over. Default: none are. */
+  readonly only?: Only
   readonly edits: readonly Edit[]
 }
 
