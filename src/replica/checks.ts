@@ -15,6 +15,9 @@ import { digestAt, shardAt } from './replay.ts'
 /** A tenant is checked against its log at most so often, ms: it means reading it all. */
 const VERIFY_AGAIN = 60_000
 
+/** Between two attempts to reach a log, ms. */
+const AGAIN = 250
+
 /** A scan begins so much later than it was first wanted, ms: others may want it, too. */
 const GATHER = 20
 
@@ -69,10 +72,19 @@ export class Checks {
 
   /** The record at the database's position, undefined if the log certainly has none there. */
   async #lastOf({ position, generation }: Standing): Promise<Stored | undefined> {
-    const { log, state, recordAt } = this.#around
-    // Positions of another generation are not those of this log: what stands behind its end is not waited for.
-    if (generation < state().generation && position > (await log.head())) return undefined
-    return recordAt(position)
+    const { clock, log, state, stop, recordAt } = this.#around
+    for (;;) {
+      try {
+        // Positions of another generation are not those of this log: what stands behind its end is not waited for.
+        if (generation < state().generation && position > (await log.head())) return undefined
+        const last = await recordAt(position)
+        // That a log which lags has not shown it in time says nothing, unless it ends before.
+        if (last || log.freshHead || stop.aborted || (await log.head()) < position) return last
+      } catch (error) {
+        if (!(error instanceof EngineError && error.code === 'log-unreachable') || stop.aborted) throw error
+        await nap(clock, AGAIN, stop)
+      }
+    }
   }
 
   /** From a log that can be searched by tenant. */

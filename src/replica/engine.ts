@@ -529,7 +529,8 @@ export class Engine {
     const history = this.#shard.look(tenant)?.store.historyAt(end)
     const record = await this.#recordAt(position)
     const index = record?.kind === 'data' ? record.decisions.findIndex(decision => decision.id === id) : -1
-    if (record?.kind !== 'data' || index < 0)
+    if (!record) throw this.#notShown(id)
+    if (record.kind !== 'data' || index < 0)
       throw new EngineError('log-behind', `the log does not hold the record of command ${id} at position ${position}`, { id })
     const decision = record.decisions[index]!
     // The record ends at `end`; what was accepted behind this decision comes off. One without a history of its own has moved nothing.
@@ -545,6 +546,15 @@ export class Engine {
       id,
       details: { command: decision.command, version },
     })
+  }
+
+  /** What stands in the log was not read: because this replica closes, or the log does not show it yet. Neither says that it is not there. */
+  #notShown(id: string): EngineError {
+    if (this.#stopReading.signal.aborted)
+      return new EngineError('closed', 'the replica was closed before the first answer to this id was read again; ask for it elsewhere', { id })
+    if (!this.log.freshHead)
+      return new EngineError('timeout', 'the first answer to this id stands in the log, but the log does not show it at present; ask again', { id })
+    return new EngineError('log-behind', `the log does not hold the record of command ${id}`, { id })
   }
 
   async #forward(request: Pending, address: string, term: number): Promise<void> {
@@ -623,6 +633,7 @@ export class Engine {
       const entry = store.historyAt(next)
       if (!entry) throw new EngineError('internal', `tenant ${tenant} has no history of version ${next}`)
       const record = await this.#recordAt(entry.position)
+      if (!record && this.#stopReading.signal.aborted) return
       if (record?.kind !== 'data') throw new EngineError('log-behind', `the log does not hold position ${entry.position} any more`)
       const accepted = record.decisions.filter((_, index) => !entry.verdicts || entry.verdicts[index] === 'accepted')
       let version = entry.end - accepted.reduce((sum, { events }) => sum + events.length, 0)
