@@ -282,7 +282,7 @@ function tidy({ plan, log }: Run, verdicts: readonly Judged[], found: (check: Pr
       found('tidy-log', `a decision that was refused (${id}, ${verdict}) stands in the log at position ${position}`)
 }
 
-function* stored(run: Run): Iterable<Stored> {
+export function* stored(run: Run): Iterable<Stored> {
   if (run.log.kind === 'file') {
     yield* run.log.entries
     return

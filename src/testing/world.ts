@@ -569,7 +569,7 @@ export class World {
     const number = 'node' in misfortune ? misfortune.node : -1
     const node = this.#nodes[number]
     const now = this.#scheduler.now
-    this.#happened(number, 'met', misfortune)
+    if (!DISK_FAULTS.has(misfortune.kind)) this.#happened(number, 'met', misfortune)
     switch (misfortune.kind) {
       case 'crash':
         if (node!.process.dead) return
@@ -631,8 +631,9 @@ export class World {
     this.#troubles.push({ check, message, at: this.#scheduler.now - this.#origin })
   }
 
-  #happened(node: number, what: Happening['what'], details: object): void {
-    this.#happenings.push({ at: this.#scheduler.now - this.#origin, who: this.#nodes?.[node]?.name ?? 'the operator', what, details })
+  #happened<W extends Happening['what']>(node: number, what: W, details: Extract<Happening, { what: W }>['details']): void {
+    const who = this.#nodes?.[node]?.name ?? 'the operator'
+    this.#happenings.push({ at: this.#scheduler.now - this.#origin, who, what, details } as Happening)
   }
 }
 

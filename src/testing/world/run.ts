@@ -1,5 +1,6 @@
 /** What a simulation gives back, as plain data: nothing of it rests on the code that was run. */
-import type { Ask, Plan } from './plan.ts'
+import type { DiskFault } from './embedded.ts'
+import type { Ask, Misfortune, Operation, Plan } from './plan.ts'
 
 /** What a client heard. `answer`: events and result, or code and details, as JSON. */
 export type Said =
@@ -53,12 +54,14 @@ export interface Trouble {
   readonly at: number
 }
 
-export interface Happening {
-  readonly at: number
-  readonly who: string
-  readonly what: 'asked' | 'answered' | 'met' | 'started' | 'wrote'
-  readonly details: object
-}
+/** `who`: a replica, or the operator. `met`: a misfortune; those of messages and disks when they strike. */
+export type Happening = { readonly at: number; readonly who: string } & (
+  | { readonly what: 'asked'; readonly details: { readonly ask: Ask; readonly attempt: number } }
+  | { readonly what: 'answered'; readonly details: { readonly ask: Ask; readonly said: Said } }
+  | { readonly what: 'met'; readonly details: Misfortune | DiskFault }
+  | { readonly what: 'started'; readonly details: object }
+  | { readonly what: 'wrote'; readonly details: Operation }
+)
 
 export interface Chunk {
   readonly from: number
