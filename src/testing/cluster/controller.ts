@@ -179,6 +179,7 @@ export function goOn(state: State, node: number): void {
 
 /** It hears of what has happened, and is heard. */
 function comeBack(state: State, node: number): void {
+  if (state.brokers[node]!.life === 'starting' && !state.image.alive.includes(node)) return boot(state, node)
   inform(state, node, STALE + state.settings.random() * (STALEST - STALE))
 }
 
