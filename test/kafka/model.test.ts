@@ -67,7 +67,8 @@ abstract class Side {
       producer,
     )
     const transactionalId = producer.transactional ? this.tx : null
-    const where = { version: 12, topic: this.topic, topicId: this.topicId, partition: 0, batch, transactionalId, timeout: 5_000 } as const
+    const version = conns.transactions === 2 ? 12 : 11
+    const where = { version, topic: this.topic, topicId: this.topicId, partition: 0, batch, transactionalId, timeout: 5_000 } as const
     let { error, offset } = await this.ask('produce', { ...where, ...over })
     // How long the markers of the transaction before take is not the same each time.
     while (error === 'CONCURRENT_TRANSACTIONS') ({ error, offset } = await this.ask('produce', { ...where, ...over }))

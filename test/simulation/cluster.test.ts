@@ -25,7 +25,15 @@ describe('one broker', () => {
       const producer = { ...first, epoch, transactional: true }
       expect(world.produce([`${commit}`], producer)).toMatchObject({ error: 'NONE' })
       expect(world.produce(['plain'])).toMatchObject({ error: 'NONE' })
+      const offset = 3 * epoch
+      expect(world.fetch({ offset })).toMatchObject({
+        error: 'NONE',
+        highWatermark: offset + 2,
+        lastStable: offset,
+        bytes: Buffer.alloc(0),
+      })
       expect(world.end(producer, commit)).toEqual({ error: 'NONE', producerId: producer.producerId, epoch: epoch + 1 })
+      world.pass(100)
     }
     world.pass(1_000)
     expect(world.values()).toEqual(['plain', 'true', 'plain', 'plain'])
@@ -41,6 +49,87 @@ describe('one broker', () => {
     expect(world.produce(['a'], producer, { version: 11 }).error).toBe('NONE')
     expect(world.end(producer, true, 4)).toMatchObject({ error: 'NONE', epoch })
     world.pass(100)
+    expect(world.values()).toEqual(['a'])
+  })
+
+  test('an end is acknowledged before it is to be seen, and until it is complete the id is busy', () => {
+    const world = new World()
+    const producer = { ...world.init(), transactional: true }
+    const { producerId, epoch } = producer
+    world.produce(['a'], producer)
+    expect(world.end(producer, true).error).toBe('NONE')
+    expect(world.values()).toEqual([])
+    expect(world.end(producer, true).error).toBe('CONCURRENT_TRANSACTIONS')
+    const init = { transactionalId: 'tx', timeout: 10_000, producerId: -1n, epoch: -1 }
+    expect(world.ask('init-producer-id', init).error).toBe('CONCURRENT_TRANSACTIONS')
+    expect(world.ask('add-partitions', { transactionalId: 'tx', producerId, epoch: epoch + 1, topic, partitions: [0] }).error).toBe(
+      'CONCURRENT_TRANSACTIONS',
+    )
+    // The batch waits for it at its leader, up to 100 ms.
+    expect(world.produce(['b'], { ...producer, epoch: epoch + 1 }).error).toBe('NONE')
+    expect(world.values()).toEqual(['a'])
+  })
+
+  test('epochs come to their end: another producer id, and the old one is fenced no more', () => {
+    const world = new World({ firstEpoch: 32_764 })
+    const old = world.init()
+    expect(old.epoch).toBe(32_764)
+    expect(world.init().epoch).toBe(32_765)
+    const last = world.init()
+    expect(last).toMatchObject({ producerId: old.producerId, epoch: 32_766 })
+    expect(world.produce(['last'], last).error).toBe('NONE')
+    expect(world.produce(['old'], old).error).toBe('INVALID_PRODUCER_EPOCH')
+    const next = world.init()
+    expect(next.epoch).toBe(0)
+    expect(next.producerId).not.toBe(old.producerId)
+    expect(world.produce(['next'], next).error).toBe('NONE')
+    expect(world.produce(['zombie'], { ...last, sequence: 1 }).error).toBe('NONE')
+    // With version 2 the end of a transaction may be where it happens.
+    const ending = new World({ firstEpoch: 32_766 })
+    const own = { ...ending.init(), transactional: true }
+    expect(ending.produce(['t'], own).error).toBe('NONE')
+    const ended = ending.end(own, true)
+    expect(ended).toMatchObject({ error: 'NONE', epoch: 0 })
+    expect(ended.producerId).not.toBe(own.producerId)
+    ending.pass(100)
+    expect(ending.end(own, true)).toEqual(ended)
+    expect(ending.produce(['u'], { ...own, producerId: ended.producerId, epoch: 0 }).error).toBe('NONE')
+  })
+
+  test('producers that are silent for long are forgotten, and nothing fences them', () => {
+    const world = new World({ producerIdExpiry: 1_000 })
+    const old = world.init()
+    world.produce(['a'], world.init())
+    expect(world.produce(['zombie'], old).error).toBe('INVALID_PRODUCER_EPOCH')
+    world.pass(1_000)
+    expect(world.produce(['zombie'], { ...old, sequence: 7 }).error).toBe('NONE')
+  })
+
+  test('a transaction that its writer left is aborted in time', () => {
+    const world = new World()
+    const own = { ...world.init('tx', { timeout: 1_000 }), transactional: true }
+    world.produce(['a'], own)
+    expect(world.until(() => world.fetch({ offset: 1 }).lastStable === 2)).toBeGreaterThan(1_000)
+    expect(world.now).toBeLessThan(12_000)
+    expect(world.values()).toEqual([])
+    world.pass(100)
+    expect(world.end(own, true).error).toBe('INVALID_TXN_STATE')
+  })
+
+  test('starts again with all that was written, and with no producer ids at first', () => {
+    const world = new World()
+    const own = world.init()
+    world.produce(['a'], own)
+    world.do({ type: 'kill', node: 0 })
+    world.do({ type: 'start', node: 0 })
+    world.until(() => world.answered(world.send(0, { api: 'metadata' })) !== 'dropped')
+    expect(world.lead(0)).toMatchObject({ leader: 0, leaderEpoch: 2 })
+    const init = { transactionalId: null, timeout: 10_000, producerId: -1n, epoch: -1 }
+    expect(world.ask('init-producer-id', init).error).toBe('COORDINATOR_LOAD_IN_PROGRESS')
+    world.pass(100)
+    expect(world.ask('init-producer-id', init).error).toBe('NONE')
+    expect(world.produce(['again'], own)).toMatchObject({ error: 'NONE', offset: 0 })
+    expect(world.init('tx').epoch).toBe(1)
     expect(world.values()).toEqual(['a'])
   })
 
@@ -148,6 +237,23 @@ describe('three brokers', () => {
       expect(world.fetch(gone, leader)).toMatchObject({ error: 'NONE', diverging: { epoch: 0, endOffset: 1 } })
     },
   )
+
+  test('a marker for a leader that stops is written by the next one', () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const world = new World(three, seed)
+      const node = world.coordinator(0)
+      const { leader } = world.lead(0)
+      if (node === leader) continue
+      const producer = { ...world.init('tx', {}, node), transactional: true }
+      world.produce(['a'], producer, {}, leader)
+      world.do({ type: 'stop', node: leader })
+      expect(world.end(producer, true, 5, node).error).toBe('NONE')
+      expect(world.until(() => world.leader(node) !== leader)).toBeLessThan(11_000)
+      const next = world.leader(node)
+      expect(world.until(() => world.fetch({ offset: 1 }, next).lastStable === 2)).toBeLessThan(31_000)
+      expect(world.values('read_committed', 0, next)).toEqual(['a'])
+    }
+  })
 
   test('the coordinator moves, and goes on with what was written', () => {
     for (let seed = 1; seed <= 30; seed++) {
