@@ -86,7 +86,7 @@ describe('backup and restore', () => {
     expect(all).toHaveLength(was)
     const verified = await json(['verify', '--app', seats, '--log', 'file:a.log', '--data', 'x'], { cwd })
     expect(verified).toMatchObject({ ok: true, version: was, digest: old.tenants['default']![1] })
-  }, 180_000)
+  })
 
   it('a log that is lost or damaged comes back from its backup', async () => {
     const cwd = makeFolder()

@@ -46,7 +46,7 @@ describe('init', () => {
       '{"seats":1}\n',
     )
     expect(existsSync(join(cwd, '.mainstem/my-shop-2.log'))).toBe(true)
-  }, 120_000)
+  })
 
   it('writes into the current folder, if it is empty', async () => {
     const cwd = makeFolder()

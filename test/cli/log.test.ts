@@ -189,7 +189,7 @@ describe('log copy', () => {
     // Only whoever says that the copy is lost gets another one.
     await ok(['log', 'copy', 'file:a.log', 'file:c.log', '--copy-is-lost'], { cwd })
     expect((await summaryOf(`file:${join(cwd, 'c.log')}`)).tenants).toEqual(source.tenants)
-  }, 180_000)
+  })
 
   it('refuses what is there already, and what is no log', async () => {
     const cwd = makeFolder()
@@ -240,5 +240,5 @@ describe('log copy', () => {
       code: 2,
       stderr: expect.stringMatching(/backup is for a log in one file; file:b-\{\}\.log is several files/) as string,
     })
-  }, 120_000)
+  })
 })

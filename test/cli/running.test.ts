@@ -132,7 +132,7 @@ describe.concurrent('an answer', () => {
         expect(stderr.includes('--id order-1')).toBe(kind.retry !== 'no')
       }
     }
-  }, 180_000)
+  })
 
   it('that got lost is asked for again under the same id', async () => {
     const ids: string[] = []

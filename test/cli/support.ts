@@ -14,7 +14,7 @@ export const seats = join(root, 'examples/seats.ts')
 beforeAll(() => {
   // Nothing to do where dist/ is up to date.
   execFileSync(process.execPath, [join(root, 'scripts/run.mjs')], { stdio: ['ignore', 'inherit', 'inherit'] })
-}, 180_000)
+})
 
 const folders: string[] = []
 const children = new Set<ChildProcess>()

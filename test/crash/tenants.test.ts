@@ -51,4 +51,4 @@ test('a thousand tenants: created, closed when idle, opened again, replayed', as
   const fresh = (await stage.open(shop)) as unknown as Replica
   await fewAreOpen(fresh)
   for (const [tenant, digest] of digests) expect((await fresh.digest(tenant)).digest).toBe(digest)
-}, 180_000)
+})

@@ -223,64 +223,56 @@ describe.each<[what: string, options: MemoryOptions]>([
     ['one to one', 1, 1],
     ['a split', 1, 3],
     ['three shards', 3, 3],
-  ])(
-    '%s that is cut off at any call, before or behind it, is finished by the same call',
-    async (_, from, to) => {
-      const make = async (): Promise<Stage> => {
-        const whole = { sources: [fileOf(history(60))], targets: empty(from), options }
-        if (from > 1) await copy(whole)
-        return { sources: from > 1 ? whole.targets : whole.sources, targets: empty(to), options }
+  ])('%s that is cut off at any call, before or behind it, is finished by the same call', async (_, from, to) => {
+    const make = async (): Promise<Stage> => {
+      const whole = { sources: [fileOf(history(60))], targets: empty(from), options }
+      if (from > 1) await copy(whole)
+      return { sources: from > 1 ? whole.targets : whole.sources, targets: empty(to), options }
+    }
+    const whole = await make()
+    const before = await foldOf(logsOf(whole.sources))
+    const generation = from > 1 ? 3 : 2
+    const knife = new Knife()
+    await copy(whole, knife)
+    expect(knife.calls).toBeGreaterThan(10)
+    for (let at = 1; at <= knife.calls; at++) {
+      for (const behind of [false, true]) {
+        const stage = await make()
+        await expect(copy(stage, new Knife(at, behind)), `call ${at}`).rejects.toThrow(Cut)
+        // And once more, somewhere else.
+        await copy(stage, new Knife(1 + ((at * 7) % knife.calls), !behind)).catch((error: unknown) => expect(error).toBeInstanceOf(Cut))
+        await copy(stage)
+        await expectWhole(stage, before, generation)
       }
-      const whole = await make()
-      const before = await foldOf(logsOf(whole.sources))
-      const generation = from > 1 ? 3 : 2
-      const knife = new Knife()
-      await copy(whole, knife)
-      expect(knife.calls).toBeGreaterThan(10)
-      for (let at = 1; at <= knife.calls; at++) {
-        for (const behind of [false, true]) {
-          const stage = await make()
-          await expect(copy(stage, new Knife(at, behind)), `call ${at}`).rejects.toThrow(Cut)
-          // And once more, somewhere else.
-          await copy(stage, new Knife(1 + ((at * 7) % knife.calls), !behind)).catch((error: unknown) => expect(error).toBeInstanceOf(Cut))
-          await copy(stage)
-          await expectWhole(stage, before, generation)
-        }
-      }
-    },
-    60_000,
-  )
+    }
+  })
 
-  it.each([1, 2, 3, 4, 5, 6])(
-    'whose appends get lost, come late, twice or without an answer holds all the same (seed %i)',
-    async seed => {
-      const random = seeded(seed)
-      const faults: Fault[] = ['none', 'none', 'lost-reply', 'lost', 'late', 'doubled']
-      const stage: Stage = {
-        sources: [fileOf(history(150))],
-        targets: empty(3),
-        options,
-        faults: { fault: () => faults[Math.floor(random() * faults.length)]! },
-      }
-      const before = await foldOf(logsOf(stage.sources))
-      for (let calls = 0; ; calls++) {
-        const done = await copy(stage).then(
-          () => true,
-          (error: Error) => {
-            expect(error.message).toMatch(/could not be written/)
-            return false
-          },
-        )
-        if (done) break
-        expect(calls).toBeLessThan(20)
-      }
-      // What comes late may still come.
-      for (const file of stage.targets) for (const record of file.late.splice(0)) file.write(record)
-      const after = await foldOf(logsOf(stage.targets))
-      expect(after.folded).toEqual(before.folded)
-    },
-    60_000,
-  )
+  it.each([1, 2, 3, 4, 5, 6])('whose appends get lost, come late, twice or without an answer holds all the same (seed %i)', async seed => {
+    const random = seeded(seed)
+    const faults: Fault[] = ['none', 'none', 'lost-reply', 'lost', 'late', 'doubled']
+    const stage: Stage = {
+      sources: [fileOf(history(150))],
+      targets: empty(3),
+      options,
+      faults: { fault: () => faults[Math.floor(random() * faults.length)]! },
+    }
+    const before = await foldOf(logsOf(stage.sources))
+    for (let calls = 0; ; calls++) {
+      const done = await copy(stage).then(
+        () => true,
+        (error: Error) => {
+          expect(error.message).toMatch(/could not be written/)
+          return false
+        },
+      )
+      if (done) break
+      expect(calls).toBeLessThan(20)
+    }
+    // What comes late may still come.
+    for (const file of stage.targets) for (const record of file.late.splice(0)) file.write(record)
+    const after = await foldOf(logsOf(stage.targets))
+    expect(after.folded).toEqual(before.folded)
+  })
 
   it('under live writers loses nothing that was acknowledged, and they are told that the log is sealed', async () => {
     const sources = shardFiles('shop', 3)
@@ -316,7 +308,7 @@ describe.each<[what: string, options: MemoryOptions]>([
     onTestFinished(() => replica.close())
     const { version } = (await replica.execute('pay', { account: 'new', cents: 1 }, { tenant: 'acme' })) as { version: number }
     expect(version).toBe(acknowledged.get('acme')! + 1)
-  }, 60_000)
+  })
 
   it('lets the leader of the sealed log go at once', async () => {
     const sources = shardFiles('shop', 1)
@@ -458,7 +450,7 @@ describe('files', () => {
     await use(again, async replica => {
       for (const tenant of names) expect(await replica.digest(tenant)).toEqual(digests[tenant])
     })
-  }, 60_000)
+  })
 
   it('get their names when all is there, the first one last, and a call that is cut off in between finds them', async () => {
     const folder = temporaryFolder()

@@ -29,7 +29,7 @@ it('a cluster of one: a record that was produced is read by the console consumer
   await cluster.close()
   expect(alive(pid)).toBe(false)
   expect(existsSync(cluster.folder)).toBe(false)
-}, 60_000)
+})
 
 it('a killed process takes its brokers with it', async () => {
   const script = `
@@ -45,12 +45,12 @@ it('a killed process takes its brokers with it', async () => {
   expect(existsSync(folder)).toBe(true)
   parent.kill('SIGKILL')
   await vi.waitFor(() => expect(alive(pid) || existsSync(folder)).toBe(false), 20_000)
-}, 60_000)
+})
 
 it('a broker that cannot start says why', async () => {
   const start = startCluster({ properties: { 'min.insync.replicas': 'two' } })
   await expect(start).rejects.toThrow(/broker 1: it ended.*before it was ready[^]*min\.insync\.replicas/)
-}, 60_000)
+})
 
 function alive(pid: number): boolean {
   try {

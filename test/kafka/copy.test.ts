@@ -127,7 +127,7 @@ describe('a log', () => {
     onTestFinished(() => home.close())
     expect(await home.execute('pay', { account: 'x', cents: 1 }, { tenant: 'hooli' })).toMatchObject({ version: after['hooli']![0] + 1 })
     expect(readdirSync(folder).filter(name => name.includes('copying'))).toEqual([])
-  }, 120_000)
+  })
 
   it('is refused where it does not fit, before anything is written', async () => {
     const folder = temporaryFolder()
@@ -150,7 +150,7 @@ describe('a log', () => {
     const again = await openReplica(shop, { log: file, data: join(folder, 'data') })
     expect((await again.status()).sealed).toBe(false)
     await again.close()
-  }, 60_000)
+  })
 })
 
 describe('the command line', () => {
@@ -179,7 +179,7 @@ describe('the command line', () => {
       found: 0,
       to: url,
     })
-  }, 120_000)
+  })
 
   it('executes, asks, verifies and looks back on Kafka, each topic with data of its own', async () => {
     const there = { ...folder, env: { MAINSTEM_LOG: url, MAINSTEM_APP: seats, MAINSTEM_TIMEOUT: '60s' } }

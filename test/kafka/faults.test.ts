@@ -74,4 +74,4 @@ it('the disk of a broker fails: commands fail, and may be repeated; they go on w
   renameSync(`${disk}-gone`, disk)
   await broker.restart()
   expect(await pay(40_000)).toMatchObject({ status: 'accepted' })
-}, 120_000)
+})

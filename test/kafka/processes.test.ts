@@ -51,7 +51,7 @@ describe.each(kafkaWays)('$strategy $fencing', way => {
     expect(rejected).toBeGreaterThan(0)
     // Where the log itself refuses what comes too late, and where one alone writes, nothing stands there in vain.
     if (way.strategy !== 'first-wins') expect(refused).toBe(0)
-  }, 180_000)
+  })
 })
 
 /** Replicas of an app on a topic of its own, gone when `work` is done. */

@@ -109,4 +109,4 @@ test("Kafka's own console consumer reads what is committed", async () => {
       })
     expectRecords(read)
   }
-}, 120_000)
+})

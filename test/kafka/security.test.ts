@@ -55,7 +55,7 @@ describe('TLS, SASL and ACLs', () => {
     log = `kafka://${cluster.bootstrap}/seats`
     stub({ ...trust(), ...user('admin') })
     await createLog(log, { app: 'shop', partitions: 1 })
-  }, 120_000)
+  })
   afterAll(() => cluster?.close())
 
   const trust = (): Env => ({ KAFKA_SSL: 'true', KAFKA_SSL_CA: cluster.certificates!.ca })
@@ -89,7 +89,7 @@ describe('TLS, SASL and ACLs', () => {
         produceV11.api.async(connection, -1, 10_000, [{ topic: 'orders', partition: 0, value: Buffer.from('an order') }], {}),
       ),
     ).rejects.toMatchObject({ errors: [{ apiId: 'TOPIC_AUTHORIZATION_FAILED' }] })
-  }, 60_000)
+  })
 
   it.each<[string, Env]>([
     ['PLAIN', user('admin', 'PLAIN')],
@@ -264,7 +264,7 @@ it('mutual TLS: the certificate says who it is', async () => {
   stub(alice)
   await vi.waitFor(() => createLog(log, { app: 'shop', partitions: 1 }), { timeout: 20_000, interval: 50 })
   await works(log, alice)
-}, 120_000)
+})
 
 /** All topics that a client gets to see. */
 function topicsSeen(cluster: Cluster, options: ConnectionOptions): Promise<unknown[]> {

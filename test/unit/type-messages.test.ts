@@ -112,7 +112,7 @@ beforeAll(() => {
     const [, file, message] = /^([\w-]+)\.ts\(\d+,\d+\): error (.*)$/s.exec(each) ?? []
     if (file !== undefined) found.set(file, `${found.get(file) ?? ''}${message}\n`)
   }
-}, 180_000)
+})
 
 afterAll(() => rmSync(directory, { recursive: true }))
 
