@@ -57,6 +57,9 @@ const MINIMAL_JVM = [
   '-XX:TieredStopAtLevel=1',
   '-XX:-UsePerfData',
   '-XX:+ExitOnOutOfMemoryError',
+  // What Java itself has to say, of an archive of classes that it cannot use, is no output of a tool.
+  '-Xlog:disable',
+  '-Xlog:all=warning:stderr',
   '-Dorg.slf4j.simpleLogger.showDateTime=true',
   '-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS',
 ]
