@@ -551,9 +551,15 @@ export class Engine {
   /** What stands in the log was not read: because this replica closes, or the log does not show it yet. Neither says that it is not there. */
   #notShown(id: string): EngineError {
     if (this.#stopReading.signal.aborted)
-      return new EngineError('closed', 'the replica was closed before the first answer to this id was read again; ask for it elsewhere', { id })
+      return new EngineError('closed', 'the replica was closed before the first answer to this id was read again; ask for it elsewhere', {
+        id,
+      })
     if (!this.log.freshHead)
-      return new EngineError('timeout', 'the first answer to this id stands in the log, but the log does not show it at present; ask again', { id })
+      return new EngineError(
+        'timeout',
+        'the first answer to this id stands in the log, but the log does not show it at present; ask again',
+        { id },
+      )
     return new EngineError('log-behind', `the log does not hold the record of command ${id}`, { id })
   }
 
