@@ -44,12 +44,13 @@ function reportOf(part: string): { report: Report; summary: () => string[] } {
     async round(kind, seed, work) {
       const sums = kinds.get(kind) ?? { rounds: 0, accepted: 0, rejected: 0, found: 0 }
       kinds.set(kind, sums)
-      sums.rounds++
       try {
-        const { accepted, rejected } = await Promise.race([asRound(work), stuck()])
+        const { accepted, rejected, rounds = 1 } = await Promise.race([asRound(work), stuck()])
+        sums.rounds += rounds
         sums.accepted += accepted
         sums.rejected += rejected
       } catch (error) {
+        sums.rounds++
         sums.found++
         found++
         keep(part, kind, seed, error)

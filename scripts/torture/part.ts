@@ -4,6 +4,8 @@
 export interface Counts {
   readonly accepted: number
   readonly rejected: number
+  /** Where it was many rounds, checked together. Default: 1. */
+  readonly rounds?: number
 }
 
 export interface Report {

@@ -69,25 +69,33 @@ export class SqliteLog implements Log {
     this.#path = path
     this.#db = open(path)
     this.#inode = statSync(path).ino
-    this.place = (this.#db.prepare('SELECT place FROM log').get() as { place: string }).place
-    this.#insert = this.#db.prepare('INSERT INTO record (tenant, barrier, time, value) VALUES (?, ?, ?, ?)')
-    this.#head = this.#db.prepare(
-      `SELECT iif(head >= ${Number.MAX_SAFE_INTEGER}, -1, head) AS head FROM (SELECT max(position) AS head FROM record)`,
-    )
-    this.#behind = this.#db.prepare('SELECT 1 FROM record WHERE position > ? AND (tenant = ? OR (tenant IS NULL AND barrier = 0)) LIMIT 1')
-    // A number that somebody else put there is foreign, and must not be too great for JavaScript.
-    const row = "SELECT position, tenant, iif(typeof(value) IN ('text', 'blob'), value, CAST(value AS BLOB)) AS value FROM record"
-    const select = `${row} WHERE position > ?1 AND position <= ?2`
-    this.#all = this.#db.prepare(`${select} ORDER BY position`)
-    this.#ofDefault = this.#db.prepare(`${select} AND (tenant = 'default' OR tenant IS NULL) ORDER BY position`)
-    // No more than a chunk's worth: else all that a tenant ever wrote would be gathered for each chunk.
-    const next = (of: string): string =>
-      `SELECT position FROM (SELECT position FROM record INDEXED BY record_by_tenant
-       WHERE tenant IS NOT 'default' AND ${of} AND position > ?1 AND position <= ?2 ORDER BY position LIMIT ${CHUNK_RECORDS})`
-    this.#ofTenant = this.#db.prepare(
-      `${row} WHERE position IN (${next('tenant = ?3')} UNION ALL ${next('tenant IS NULL')}) ORDER BY position`,
-    )
-    this.#version = this.#db.prepare('PRAGMA data_version')
+    try {
+      this.place = (this.#db.prepare('SELECT place FROM log').get() as { place: string }).place
+      this.#insert = this.#db.prepare('INSERT INTO record (tenant, barrier, time, value) VALUES (?, ?, ?, ?)')
+      this.#head = this.#db.prepare(
+        `SELECT iif(head >= ${Number.MAX_SAFE_INTEGER}, -1, head) AS head FROM (SELECT max(position) AS head FROM record)`,
+      )
+      this.#behind = this.#db.prepare(
+        'SELECT 1 FROM record WHERE position > ? AND (tenant = ? OR (tenant IS NULL AND barrier = 0)) LIMIT 1',
+      )
+      // A number that somebody else put there is foreign, and must not be too great for JavaScript.
+      const row = "SELECT position, tenant, iif(typeof(value) IN ('text', 'blob'), value, CAST(value AS BLOB)) AS value FROM record"
+      const select = `${row} WHERE position > ?1 AND position <= ?2`
+      this.#all = this.#db.prepare(`${select} ORDER BY position`)
+      this.#ofDefault = this.#db.prepare(`${select} AND (tenant = 'default' OR tenant IS NULL) ORDER BY position`)
+      // No more than a chunk's worth: else all that a tenant ever wrote would be gathered for each chunk.
+      const next = (of: string): string =>
+        `SELECT position FROM (SELECT position FROM record INDEXED BY record_by_tenant
+         WHERE tenant IS NOT 'default' AND ${of} AND position > ?1 AND position <= ?2 ORDER BY position LIMIT ${CHUNK_RECORDS})`
+      this.#ofTenant = this.#db.prepare(
+        `${row} WHERE position IN (${next('tenant = ?3')} UNION ALL ${next('tenant IS NULL')}) ORDER BY position`,
+      )
+      this.#version = this.#db.prepare('PRAGMA data_version')
+    } catch (cause) {
+      // It bears our mark, but what every log has cannot be read.
+      this.#db.close()
+      throw new EngineError('log-unusable', `cannot use ${path} as a log: ${DAMAGED}`, { cause })
+    }
   }
 
   async head(): Promise<Position> {
@@ -171,8 +179,12 @@ export class SqliteLog implements Log {
     } catch (cause) {
       const code = primaryCode(cause)
       if (code !== 11 && code !== 26) throw cause
-      throw new EngineError('log-unusable', `cannot read ${this.description}: ${DAMAGED}`, { cause })
+      throw this.#damaged(cause)
     }
+  }
+
+  #damaged(cause?: unknown): EngineError {
+    return new EngineError('log-unusable', `cannot read ${this.description}: ${DAMAGED}`, { cause })
   }
 
   #headNow(): Position {
@@ -196,6 +208,8 @@ export class SqliteLog implements Log {
           ? this.#ofDefault.iterate(after, upTo)
           : this.#ofTenant.iterate(after, upTo, tenant)
     for (const row of rows as Iterable<unknown> as Iterable<Row>) {
+      // SQLite does not look whether what a damaged page says is possible.
+      if ((row.value as unknown) === null || row.position <= reached) throw this.#damaged()
       records.push(row)
       reached = row.position
       bytes += row.value.length

@@ -1,6 +1,6 @@
 /** Logs and replicas for tests: a fresh log of each kind, any number of replicas on it, all cleaned up at the end of the test. */
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { App } from '../../src/app.ts'
@@ -26,7 +26,17 @@ export function shardFiles(app: string, partitions: number): MemoryFile[] {
 }
 
 export function temporaryFolder(): string {
-  const path = mkdtempSync(join(tmpdir(), 'mainstem-test-'))
+  return folderIn(tmpdir())
+}
+
+/** Where nothing waits for a disk, if the system has such a place: for what tells by other means what a disk would have kept. */
+export function folderInMemory(): string {
+  const memory = '/dev/shm'
+  return folderIn(existsSync(memory) ? memory : realpathSync(tmpdir()))
+}
+
+function folderIn(place: string): string {
+  const path = mkdtempSync(join(place, 'mainstem-test-'))
   atEnd(() => rmSync(path, { recursive: true, force: true }))
   return path
 }

@@ -56,6 +56,8 @@ await Promise.all(
         const { code, message } = error instanceof EngineError ? error : { code: 'none', message: String(error) }
         say({ id, status: 'failed', code, message })
         if (!(error instanceof EngineError) || error.retry === 'no') process.exitCode = 1
+        // What fails at once would leave no turn for anything else.
+        await new Promise(resolve => setTimeout(resolve, 5))
       }
       if (pause > 0) await new Promise(resolve => setTimeout(resolve, pause))
     }
