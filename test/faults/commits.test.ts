@@ -1,13 +1,15 @@
 /** A commit of the log that fails: what its caller is told, what others make of it, and what stands there after a start. */
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { strategies } from '../../src/consistency.ts'
 import { Ledger, refused } from '../support/ledger.ts'
 import { Stage } from '../support/logs.ts'
 import shop from '../support/shop.ts'
 
 type Exec = (this: DatabaseSync, sql: string) => void
+
+afterEach(() => void vi.restoreAllMocks())
 
 /** Stands between the logs of this process and SQLite, as `sql` pleases. */
 function between(path: string, sql: (text: string, db: DatabaseSync, exec: () => void) => void): void {
