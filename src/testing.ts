@@ -18,6 +18,8 @@ import type { Json, RecordedEvent } from './record.ts'
 import { defaultNow } from './testing/commands.ts'
 
 export { type Arbitrary, type Commands, defaultNow } from './testing/commands.ts'
+export type { Invariants } from './testing/judge.ts'
+export { simulate, type Simulation, type Simulations } from './testing/simulate.ts'
 export { type CheckedScopes, checkScopes, type ScopeCheck } from './testing/scopes.ts'
 
 type Pair<E> = E extends Emitted<infer T, infer D> ? readonly [type: T, data: D] : never

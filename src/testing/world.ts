@@ -46,7 +46,8 @@ interface Node {
   process: Process
   replica: Replica | undefined
   serve: ((method: string, params: unknown) => Promise<unknown>) | undefined
-  starting: boolean
+  /** It is being closed in good order. */
+  leaving: boolean
   mutedUntil: number
   skew: number
   diskFaults: DiskFault[]
@@ -132,7 +133,7 @@ export class World {
         process,
         replica: undefined,
         serve: undefined,
-        starting: false,
+        leaving: false,
         mutedUntil: 0,
         skew: 0,
         diskFaults: [],
@@ -155,7 +156,10 @@ export class World {
         if (!MESSAGE_FAULTS.has(misfortune.kind)) this.#later(misfortune.at, () => this.#strike(misfortune))
       await this.#runUntil(this.#origin + calmAt)
       this.#calmDown()
-      await this.#runUntil(this.#scheduler.now + PATIENCE, () => this.#unfinished === 0 && this.#nodes.every(({ replica }) => replica))
+      await this.#runUntil(
+        this.#scheduler.now + PATIENCE,
+        () => this.#unfinished === 0 && this.#nodes.every(({ replica, leaving }) => replica && !leaving),
+      )
       await this.#end()
       return await this.#result()
     } finally {
@@ -328,7 +332,6 @@ export class World {
     const { strategy, release } = this.#plan.nodes[node.number]!
     const { log } = this.#plan
     node.process = process
-    node.starting = true
     const me = `${node.name}/${life}`
     const shard = this.#openLog(node.number, process, log.kind === 'kafka' ? log.fencing : 'term')
     const append = shard.append.bind(shard)
@@ -368,7 +371,6 @@ export class World {
       replica => {
         if (process.dead) return
         node.replica = replica
-        node.starting = false
         this.#happened(node.number, 'started', {})
         this.#watch(node, process)
       },
@@ -398,6 +400,7 @@ export class World {
   #kill(node: Node): void {
     node.process.kill()
     node.replica = undefined
+    node.leaving = false
     node.serve = undefined
     node.diskFaults = []
     this.#file?.forget(node.process)
@@ -582,6 +585,7 @@ export class World {
         const { replica, process } = node!
         if (!replica || process.dead) return
         const { life } = node!
+        node!.leaving = true
         process.after(
           0,
           () => void replica.close().then(() => !process.dead && node!.life === life && this.#restart(node!, misfortune.downtime)),
