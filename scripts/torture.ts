@@ -11,6 +11,7 @@ import type { Part, Report } from './torture/part.ts'
 
 const parts: Record<string, () => Promise<Part>> = {
   file: () => import('./torture/file.ts'),
+  simulation: () => import('./torture/simulation.ts'),
 }
 const FOUND = '.mainstem/torture'
 /** A round that takes longer has got stuck, ms. */

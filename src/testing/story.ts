@@ -250,6 +250,7 @@ function fate({ position, record, decision, verdict, end, rival }: Entry, names:
   return { text, id: decision.id, plain: verdict === 'accepted' }
 }
 
-const shown = (value: unknown) => inspect(value, { depth: 6, breakLength: Infinity })
+/** As JSON has it: what makes up inputs may have no prototype, which is nobody's business. */
+const shown = (value: unknown) => inspect(JSON.parse(JSON.stringify(value)), { depth: 6, breakLength: Infinity })
 
 const numbered = (n: number) => String(Math.round(n)).padStart(5)
