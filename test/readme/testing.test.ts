@@ -6,7 +6,7 @@ import { expect, onTestFinished, test } from 'vitest'
 
 const root = new URL('../../', import.meta.url).pathname
 const page = readFileSync(join(root, 'docs/testing.md'), 'utf8')
-const code = /```ts\n([\s\S]*?)```/.exec(page)![1]!
+const [code, simulation] = [...page.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, block]) => block!) as [string, string]
 const told = /```text\n([\s\S]*?)```/.exec(page)![1]!
 const mended = /``(scope: .*?)``/.exec(page)![1]!
 
@@ -31,4 +31,12 @@ test('the mended one is found wide enough', () => {
   )
   expect(Number(stdout)).toBeGreaterThan(1_000)
   expect(status).toBe(0)
+})
+
+test('a bad world shows it, too', () => {
+  const { status, stderr } = run(code.replace(/await checkScopes.*\n/, '') + simulation)
+  expect(stderr).toMatch(/AssertionError.*(two seats a guest|decides)/)
+  expect(stderr).toMatch(/what happened, in ms .*first-wins/)
+  expect(stderr).toMatch(/to see it again: seed \d+, runs 1/)
+  expect(status).toBe(1)
 })

@@ -3,7 +3,7 @@
 import fc from 'fast-check'
 import bank from '../../examples/bank/app.ts'
 import seats from '../../examples/seats.ts'
-import { checkScopes, given } from '../../src/testing.ts'
+import { checkScopes, given, simulate } from '../../src/testing.ts'
 
 given(seats)
   .event('SeatReserved', { seat: 'A1', guest: 'Ann' }, { at: new Date(0) })
@@ -66,3 +66,18 @@ void checkScopes(seats, { commands: { reserve: fc.record({ seat, guest: fc.nat()
 void checkScopes(seats, { commands: { reserve: fc.record({ seat }) } })
 // @ts-expect-error no arbitrary
 void checkScopes(seats, { commands: { reserve: { seat: 'A1', guest: 'Ann' } } })
+
+void simulate(seats, {
+  commands: { reserve: fc.record({ seat, guest: seat }) },
+  invariants: { 'a rule': db => db.get('SELECT 1') !== undefined || 'it does not hold' },
+  strategy: 'first-wins',
+  log: 'kafka',
+  runs: 1,
+  seed: 1,
+})
+// @ts-expect-error unknown command
+void simulate(seats, { commands: { resreve: fc.record({ seat, guest: seat }) } })
+// @ts-expect-error wrong input
+void simulate(seats, { commands: { reserve: fc.record({ seat }) } })
+// @ts-expect-error an invariant answers
+void simulate(seats, { commands: {}, invariants: { 'a rule': db => db.get('SELECT 1') } })
