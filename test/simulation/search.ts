@@ -4,7 +4,7 @@ import { type Simulated, simulatePlan } from '../../src/testing/simulation.ts'
 import shop from '../support/shop.ts'
 import { probe, shopping } from './shop-plans.ts'
 
-export type Kind = Pick<Drawing, 'log' | 'strategy'>
+export type Kind = Pick<Drawing, 'log' | 'strategy' | 'replicas'>
 
 export interface Found {
   readonly findings: readonly string[]
