@@ -193,6 +193,9 @@ export interface Ground {
   readonly newId: (time: number) => string
   readonly data: Databases | undefined
   readonly neighbours: Neighbourhood
+  /** How often the cursors are stored, ms, and how many databases a shard keeps open; where these shall not be the usual ones. */
+  readonly checkpoint?: number
+  readonly maxOpen?: number
   listen(serve: (method: string, params: unknown) => Promise<unknown>): Promise<Door>
 }
 
@@ -316,11 +319,10 @@ class Router {
     this.#logs = logs
     this.#ground = ground
     this.#notices.push(...(logs.notices ?? []))
-    const { clock, data, neighbours, me, newId } = ground
+    const { clock, data, neighbours, me, newId, maxOpen = Math.max(MIN_OPEN, Math.floor(MAX_OPEN / logs.shards.length)) } = ground
     const { timeout = 10_000, maxRecordBytes = MAX_RECORD_BYTES, release = process.env.MAINSTEM_RELEASE ?? '' } = options
     const strategy = options.strategy ?? defaultStrategy(logs.spans)
     this.#strategy = strategy
-    const { length } = logs.shards
     const around: Surroundings = {
       app,
       strategy: strategyOf[strategy],
@@ -328,7 +330,7 @@ class Router {
       release: `${revision(app).slice(0, 12)}${release === '' ? '' : `+${release}`}`,
       timeout,
       maxRecordBytes,
-      maxOpen: data ? Math.max(MIN_OPEN, Math.floor(MAX_OPEN / length)) : Number.MAX_SAFE_INTEGER,
+      maxOpen: data ? maxOpen : Number.MAX_SAFE_INTEGER,
       clock,
       newId,
       data,
@@ -354,7 +356,7 @@ class Router {
 
   async #start(): Promise<void> {
     const { signal = new AbortController().signal, onProgress } = this.#options
-    const { clock } = this.#ground
+    const { clock, checkpoint = CHECKPOINT } = this.#ground
     const strategy = this.#strategy
     for (const { conditional, description } of this.#logs.shards) {
       if (!strategyOf[strategy].conditional || conditional) continue
@@ -382,7 +384,7 @@ class Router {
     this.#beat()
     this.#timers.push(every(clock, BEAT, () => this.#beat()))
     this.#timers.push(every(clock, TICK, () => this.#engines.forEach(engine => engine.tick())))
-    this.#timers.push(every(clock, CHECKPOINT, () => this.#checkpoint()))
+    this.#timers.push(every(clock, checkpoint, () => this.#checkpoint()))
   }
 
   #formerLog() {

@@ -14,6 +14,7 @@ import { storedOf } from '../log/kafka/framing.ts'
 import type { Stored } from '../log.ts'
 import { Tenant } from '../projection.ts'
 import { type DataRecord, type Decision, decode, inputHash } from '../record.ts'
+import type { Plan } from './world/plan.ts'
 import type { Answered, Run } from './world/run.ts'
 
 export interface Problem {
@@ -102,8 +103,23 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
   const lines = new Map<string, Line>()
   const places = new Map<string, Place>()
   const verdicts: Judged[] = []
+  /** Of a reign that was over: they stand behind the claim of another owner. */
+  const late: Judged[] = []
+  const rejections = freshRejections(run)
   let shard: ShardState = emptyShard
   let refused = 0
+
+  /** What was rejected at this version is rejected there, unless it hangs on the time: nobody has told when it was decided. */
+  const rejectedAt = (name: string, version: number, store: Store) => {
+    for (const { ask, said } of rejections.get(key(name, `${version}`)) ?? []) {
+      const answers = [0, Number.MAX_SAFE_INTEGER / 4].map(time =>
+        answerOf(decide(app, prepare(app, ask.name, ask.input), store.read, time)),
+      )
+      if (answers[0] === answers[1] && 'answer' in said && said.answer !== answers[0])
+        found('rejection', `${ask.name} of tenant ${name} decides ${answers[0]} at version ${version}, and was told ${said.answer}`)
+    }
+    rejections.delete(key(name, `${version}`))
+  }
 
   const lineOf = (name: string): Line => {
     let line = lines.get(name)
@@ -112,6 +128,7 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
     line = { tenant: new Tenant(app, name, store, shard.log!), rows: new Map(), digests: new Map([[0, '']]), byVersion: new Map() }
     line.rows.set(0, rowsOf(store, dump))
     lines.set(name, line)
+    rejectedAt(name, 0, store)
     return line
   }
 
@@ -124,7 +141,9 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
     let { version } = tenant.state
     for (const [index, decision] of record.decisions.entries()) {
       const { id } = decision
-      verdicts.push({ id, tenant: name, position, verdict: told[index]! })
+      const judged = { id, tenant: name, position, verdict: told[index]! }
+      verdicts.push(judged)
+      if (record.term.number < shard.term.number && shard.term.owner !== null) late.push(judged)
       if (told[index] !== 'accepted') {
         refused++
         continue
@@ -143,7 +162,10 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
       }
       const place = { tenant: name, position, version, answer: answerOf(decision) }
       places.set(key(name, id), place)
-      if (decision.events.length > 0) line.byVersion.set(version, place)
+      if (decision.events.length > 0) {
+        line.byVersion.set(version, place)
+        rejectedAt(name, version, store)
+      }
     }
     tenant.rollback()
     tenant.fold(shard, position, value, record, run.place)
@@ -177,11 +199,13 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
 
   told(run, places, lines, found)
   looked(run, lines, found)
-  for (const { node, tenant, version, standing, digest, rows } of run.finals) {
+  for (const { node, tenant, version, standing, digest, floor, rows } of run.finals) {
     const line = lines.get(tenant)
-    const end = line?.tenant.state ?? { version: 0, digest: '' }
+    const end = line?.tenant.state ?? { version: 0, floor: 0, digest: '' }
     if (version !== end.version || standing !== end.version)
       found('replica', `${node} ends at version ${version} (its database: ${standing}) of tenant ${tenant}, the log at ${end.version}`)
+    else if (version > 0 && floor !== end.floor)
+      found('replica', `${node} has floor ${floor} of tenant ${tenant} at version ${version}, the log ${end.floor}`)
     else if (version > 0 && digest !== end.digest)
       found('replica', `${node} comes to another digest of tenant ${tenant} at version ${version} than the log`)
     else if (line && rows !== line.rows.get(version))
@@ -190,7 +214,13 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
         `${node} has other rows of tenant ${tenant} at version ${version} than the log: ${rows} and not ${line.rows.get(version)}`,
       )
   }
-  tidy(run, verdicts, found)
+  if (shard.log !== null) for (const [each] of Array.from(rejections.values())) lineOf(each!.ask.tenant)
+  for (const [{ ask, said }] of rejections.values() as Iterable<[Answered]>)
+    found(
+      'rejection',
+      `${ask.name} of tenant ${ask.tenant} was rejected at version ${'version' in said ? said.version : '?'}, where no decision ends`,
+    )
+  tidy(run, verdicts, late, found)
   for (const { tenant } of lines.values()) tenant.close()
   return { problems, accepted: places.size, refused, verdicts }
 }
@@ -271,15 +301,28 @@ function looked(run: Run, lines: ReadonlyMap<string, Line>, found: (check: Probl
   }
 }
 
-/** A log that keeps rivals out holds nothing of theirs: refused decisions are never recorded, nor is anything of a reign that was ended by force. */
-function tidy({ plan, log }: Run, verdicts: readonly Judged[], found: (check: Problem['check'], message: string) => void): void {
-  if (log.kind !== 'kafka' || plan.log.kind !== 'kafka') return
-  if (plan.operations.length > 0 || plan.nodes.some(({ strategy }) => strategy !== plan.nodes[0]!.strategy)) return
-  const [first] = plan.nodes
-  if (first!.strategy !== 'optimistic' || plan.log.fencing === 'term') return
-  for (const { id, position, verdict } of verdicts)
-    if (verdict !== 'accepted')
-      found('tidy-log', `a decision that was refused (${id}, ${verdict}) stands in the log at position ${position}`)
+/**
+ * A log that keeps rivals out holds nothing of theirs. Where all write on a condition nothing that was refused is ever recorded; where leaders are
+ * fenced nothing of a reign stands behind the claim that ended it.
+ */
+function tidy(
+  { plan }: Run,
+  verdicts: readonly Judged[],
+  late: readonly Judged[],
+  found: (check: Problem['check'], message: string) => void,
+): void {
+  if (plan.log.kind !== 'kafka' || plan.log.fencing === 'term' || plan.operations.some(each => each.do === 'alien')) return
+  const [{ strategy }] = plan.nodes as [Plan['nodes'][number]]
+  if (plan.nodes.some(each => each.strategy !== strategy)) return
+  if (strategy === 'optimistic') {
+    for (const { id, position, verdict } of verdicts)
+      if (verdict !== 'accepted')
+        found('tidy-log', `a decision that was refused (${id}, ${verdict}) stands in the log at position ${position}`)
+  }
+  // A new producer id, as near the end of its epochs, knows nothing of the old one. A release ends a reign without a claim.
+  if (strategy !== 'leader' || plan.log.firstEpoch > 0 || plan.operations.length > 0) return
+  for (const { id, position } of late)
+    found('tidy-log', `a decision of a reign that was over (${id}) stands in the log at position ${position}`)
 }
 
 export function* stored(run: Run): Iterable<Stored> {
@@ -289,6 +332,18 @@ export function* stored(run: Run): Iterable<Stored> {
   }
   for (const { from, bytes, aborted } of run.log.chunks)
     for (const record of decodeBatches(Buffer.from(bytes), { from, aborted, committed: true }).records) yield storedOf(record)
+}
+
+/** Rejections of commands without an id of the client's, by tenant and version: those may stand in no log. */
+function freshRejections({ answered }: Run): Map<string, Answered[]> {
+  const all = new Map<string, Answered[]>()
+  for (const each of answered) {
+    const { ask, said } = each
+    if (ask.id !== undefined || !('status' in said) || said.status !== 'rejected') continue
+    const at = key(ask.tenant, `${said.version}`)
+    all.set(at, [...(all.get(at) ?? []), each])
+  }
+  return all
 }
 
 /** The command behind an id that a replica made. */

@@ -144,10 +144,12 @@ export function drawPlan(seed: number, { command, commands = 30, replicas = 3, .
   }
   const sorted = <T extends { readonly at: number }>(items: T[]): T[] => items.sort((a, b) => a.at - b.at)
   const window = oneOf([3, 8, 50])
+  const open = oneOf([1, 64])
   return {
     seed,
     log,
     window,
+    open,
     nodes,
     asks: sorted(asks),
     looks: sorted(looks),

@@ -33,7 +33,9 @@ const GRACE = 1_000
 const AGAIN = 20
 /** How long all must have come to an end after the misfortunes have, ms; and how many things may happen in all. */
 const PATIENCE = 60_000
-const MOST_EVENTS = 2_000_000
+const MOST_EVENTS = 300_000
+/** How often replicas store how far they have come, ms: a plan is over before they would do so by themselves. */
+const CHECKPOINT = 700
 /** A replica whose log has failed for good is started anew after so long, ms. */
 const SUPERVISION = 500
 
@@ -156,6 +158,8 @@ export class World {
         if (!MESSAGE_FAULTS.has(misfortune.kind)) this.#later(misfortune.at, () => this.#strike(misfortune))
       await this.#runUntil(this.#origin + calmAt)
       this.#calmDown()
+      // Some ask once more in the calm.
+      await this.#runUntil(Math.max(this.#scheduler.now, this.#origin + asks.reduce((last, { at }) => Math.max(last, at), 0)))
       await this.#runUntil(
         this.#scheduler.now + PATIENCE,
         () => this.#unfinished === 0 && this.#nodes.every(({ replica, leaving }) => replica && !leaving),
@@ -246,7 +250,7 @@ export class World {
             await new Promise<void>(resolve => this.#outside.after(2_000, resolve))
             const { version: standing, rows } = (await replica.query(DUMP, undefined, { tenant, timeout: 20_000, ...read })) as Dump
             const { version, digest } = await replica.digest(tenant)
-            finals.push({ node: node.name, tenant, version, digest, rows, standing })
+            finals.push({ node: node.name, tenant, version, digest, floor: node.disk.floor(tenant), rows, standing })
           } catch (error) {
             this.#trouble('halt', `${node.name}, tenant ${tenant}: ${(error as Error).message}`)
           }
@@ -360,6 +364,8 @@ export class World {
       clock: process,
       newId: time => uuidOf(time, process.random),
       data: node.disk.mount(),
+      checkpoint: CHECKPOINT,
+      maxOpen: this.#plan.open,
       neighbours: { forward: (address, command) => this.#forward(node, process, address, command), close: () => {} },
       listen: async serve => {
         node.serve = serve

@@ -9,6 +9,7 @@ import type { Happening, Run, Said } from '../../src/testing/world/run.ts'
 const plan: Run['plan'] = {
   seed: 1,
   log: { kind: 'file' },
+  open: 64,
   window: 100,
   nodes: [
     { strategy: 'first-wins', release: 'one' },

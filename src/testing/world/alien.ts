@@ -2,6 +2,9 @@
 import { type DataRecord, decode, encodeControl, encodeDecision, encodeRecord } from '../../record.ts'
 import type { Alien } from './plan.ts'
 
+/** Nobody gets there. */
+const FAR = 1_000
+
 export function forge(
   written: readonly { readonly value: string; readonly tenant: string }[],
   change: Alien,
@@ -22,21 +25,23 @@ export function forge(
 function changed(record: DataRecord, change: Alien, { number, owner }: DataRecord['term'], random: () => number): DataRecord {
   const fresh = record.decisions.map(decision => ({ ...decision, id: `alien-${Math.floor(random() * 1e9)}` }))
   const other = { ...record, decisions: fresh }
+  // Reads nothing: whoever takes such an envelope accepts it.
+  const careless = { ...record, decisions: fresh.map(decision => ({ ...decision, reads: [] })) }
   switch (change) {
     case 'term-owner':
-      return { ...other, term: { number, owner: owner === null ? 'an alien' : null } }
+      return { ...careless, term: { number, owner: owner === null ? 'an alien' : null } }
     case 'term-number':
-      return { ...other, term: { number: number + 1, owner } }
+      return { ...careless, term: { number: number + FAR, owner } }
     case 'rules':
-      return { ...other, rules: record.rules + 1 }
+      return { ...careless, rules: record.rules + FAR }
     case 'release':
       return { ...other, release: 'an alien' }
     case 'log':
-      return { ...other, log: 'another' }
+      return { ...careless, log: 'another' }
     case 'base':
       return { ...other, base: Math.max(0, record.base + (random() < 0.5 ? 1 : -1)) }
     case 'digest':
-      return { ...other, digest: record.digest.slice(1) + record.digest.slice(0, 1) }
+      return { ...careless, digest: record.digest.slice(1) + record.digest.slice(0, 1) }
     // The very decisions, as a double or as new ones: whether they count is for the fold to say.
     case 'ids':
       return random() < 0.5 ? record : other

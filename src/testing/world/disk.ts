@@ -17,6 +17,8 @@ interface File {
   synced: Uint8Array | undefined
   /** What was committed since, oldest first. */
   commits: Uint8Array[]
+  /** Of the tenant's window. */
+  floor: number
 }
 
 let files = 0
@@ -76,6 +78,11 @@ export class Disk {
     }
   }
 
+  /** The floor of a tenant's window, as it was committed last. */
+  floor(tenant: string): number {
+    return this.#files.get(tenant)?.floor ?? 0
+  }
+
   destroy(): void {
     this.unmount()
     for (const tenant of this.#files.keys()) this.#drop(tenant)
@@ -94,9 +101,11 @@ export class Disk {
     if (!file) this.#files.set(tenant, (file = empty()))
     const { keeper } = file
     const store = openStore(database, `memory:${file.name}`)
+    file.floor = store.standing.floor
     const [commit, close] = [store.commit.bind(store), store.close.bind(store)]
     store.commit = next => {
       commit(next)
+      file.floor = next.floor
       if (this.#power) file.commits.push(keeper.serialize())
     }
     store.sync = () => {
@@ -119,7 +128,7 @@ export class Disk {
 
 function empty(): File {
   const name = `simulated-${++files}`
-  return { name, keeper: new DatabaseSync(inMemory(name)), synced: undefined, commits: [] }
+  return { name, keeper: new DatabaseSync(inMemory(name)), synced: undefined, commits: [], floor: 0 }
 }
 
 function restored(image: Uint8Array): File {

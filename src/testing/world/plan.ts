@@ -92,6 +92,8 @@ export interface Plan {
       }
   /** How many versions back a decision may be based. */
   readonly window: number
+  /** How many databases a replica keeps open, give or take. */
+  readonly open: number
   /** The replicas: how each writes, and its release. */
   readonly nodes: readonly { readonly strategy: StrategyName; readonly release: string }[]
   readonly asks: readonly Ask[]

@@ -44,6 +44,8 @@ export interface Final {
   readonly version: number
   readonly standing: number
   readonly digest: string
+  /** Of its window, as its database keeps it. */
+  readonly floor: number
   readonly rows: string
 }
 
