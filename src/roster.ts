@@ -88,7 +88,10 @@ function open(path: string): Opened {
   const db = new DatabaseSync(path, { timeout: LOCK_PATIENCE })
   try {
     db.exec('PRAGMA synchronous = OFF')
-    db.exec('CREATE TABLE IF NOT EXISTS member (id TEXT PRIMARY KEY, address TEXT, beat INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT')
+    // In one tree: a power cut may leave any page of it as it was before, and an index of its own would lend the beats of one to another, dead one.
+    db.exec(
+      'CREATE TABLE IF NOT EXISTS member (id TEXT PRIMARY KEY, address TEXT, beat INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT, WITHOUT ROWID',
+    )
     db.prepare('DELETE FROM member WHERE seen < ?').run(Date.now() - FORGOTTEN)
     return {
       db,

@@ -1,13 +1,15 @@
 /** Data directories that were tampered with: what can be built anew is, what cannot is told with the cause and the way out, tenant by tenant. */
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { revision } from '../../src/app.ts'
 import type { Replica } from '../../src/replica.ts'
 import { folderOf } from '../../src/replica/data.ts'
+import { FileRoster } from '../../src/roster.ts'
 import { failure } from '../support/failures.ts'
 import { Stage } from '../support/logs.ts'
+import { Puppet } from '../support/processes.ts'
 import shop from '../support/shop.ts'
 
 /** A replica's directory that was closed in order: a default tenant with 200 events, and tenants red and blue. */
@@ -259,6 +261,25 @@ describe('the roster', () => {
     harm(roster(stage))
     const replica = await stage.open(shop, { strategy: 'leader' })
     expect(await replica.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 1 })
+    expect((await replica.status()).role).toBe('leader')
+  })
+
+  test.each([1, 2])('page %i of it is as it was before the leader came, whose power failed: another one reigns', async page => {
+    const stage = new Stage('sqlite')
+    const path = roster(stage)
+    const made = new FileRoster(path)
+    made.members()
+    made.close()
+    const before = readFileSync(path)
+    const dead = await Puppet.open({ log: stage.log, data: join(stage.folder, 'dead'), strategy: 'leader' })
+    await dead.execute('pay', { account: 'ann', cents: 1 })
+    await dead.kill()
+    const after = readFileSync(path)
+    expect(after.equals(before)).toBe(false)
+    before.copy(after, (page - 1) * 4_096, (page - 1) * 4_096, page * 4_096)
+    writeFileSync(path, after)
+    const replica = await stage.open(shop, { strategy: 'leader', timeout: 20_000 })
+    expect(await replica.execute('pay', { account: 'ann', cents: 1 })).toMatchObject({ version: 2 })
     expect((await replica.status()).role).toBe('leader')
   })
 

@@ -28,7 +28,7 @@ test.each(faults)('%s: nothing acknowledged is lost, nothing is doubled, and it 
 
 test.each(strategies)('%s: the power fails at any moment, and nothing acknowledged is lost', async strategy => {
   for (const processes of [1, 3]) {
-    const { accepted, rejected } = await powerFailures({ strategy, seed: 20 + processes, processes, cuts: 20 })
+    const { accepted, rejected } = await powerFailures({ strategy, seed: 20 + processes, processes, cuts: 10 })
     expect(accepted).toBeGreaterThan(0)
     expect(rejected).toBeGreaterThan(0)
   }

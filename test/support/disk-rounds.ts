@@ -73,8 +73,11 @@ export async function diskFault({
     await again.answered(20)
     for (const worker of workers.slice(1)) {
       await worker.finish()
-      expect((await worker.ended).code, `${note}: ${worker.complaints}`).toBe(0)
-      expect(failures(worker), note).toEqual([])
+      // A leader whose own database has failed reigns on, and those who pass their commands on to it hear of it.
+      const passed = strategy === 'leader' && fault.file.startsWith('default.db')
+      const own = failures(worker).filter(({ code }) => !passed || code !== 'data-unusable')
+      expect(own, `${note}: ${worker.complaints}`).toEqual([])
+      if (failures(worker).length === 0) expect((await worker.ended).code, `${note}: ${worker.complaints}`).toBe(0)
     }
     const told: Record<string, number> = {}
     for (const { code = '' } of failures(hurt)) told[code] = (told[code] ?? 0) + 1
