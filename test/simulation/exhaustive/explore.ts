@@ -1,7 +1,8 @@
 /** Walks through all states that can be reached, each once, depth first. */
 
 export interface Choice<S> {
-  readonly label: string
+  /** In words: all that happens. */
+  readonly label: readonly string[]
   readonly next: S
 }
 
@@ -40,9 +41,9 @@ interface Frame<S> {
 
 /** Thrown by `choices` where a step itself is wrong. */
 export class Fault extends Error {
-  readonly label: string
+  readonly label: readonly string[]
 
-  constructor(message: string, label: string) {
+  constructor(message: string, label: readonly string[]) {
     super(message)
     this.label = label
   }
@@ -56,7 +57,7 @@ export function explore<S>(space: Space<S>, limit = Infinity): Report {
   let steps = 0
   let ends = 0
   let depth = 0
-  const way = () => stack.slice(0, -1).map(({ choices, at }) => choices[at - 1]!.label)
+  const way = () => stack.slice(0, -1).map(({ choices, at }) => choices[at - 1]!.label.join(', '))
   const enter = (state: S): void => {
     if (!visited.add(space.fingerprint(state))) return
     states++
@@ -88,7 +89,7 @@ function choicesOf<S>(space: Space<S>, state: S, stack: readonly Frame<S>[]): re
     return space.choices(state)
   } catch (error) {
     if (!(error instanceof Fault)) throw error
-    throw new Wrong(error.message, [...stack.map(({ choices, at }) => choices[at - 1]!.label), error.label])
+    throw new Wrong(error.message, [...stack.map(({ choices, at }) => choices[at - 1]!.label.join(', ')), error.label.join(', ')])
   }
 }
 

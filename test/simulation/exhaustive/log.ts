@@ -8,7 +8,7 @@ import app from './app.ts'
 import { PlainStore } from './store.ts'
 
 export const TIME = 1_700_000_000_000
-const LOG = 'small'
+export const LOG = 'small'
 
 export interface Entry extends Stored {
   readonly barrier: boolean

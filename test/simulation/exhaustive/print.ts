@@ -6,13 +6,12 @@ import { PlainStore } from './store.ts'
  * What makes no difference to what a machine does next, by class: what it was made with, counters that are only shown, words of messages, and
  * of a request what its id says as well.
  */
-const idle: ReadonlySet<string> = new Set(
-  Object.entries({
-    Shard: ['options', 'out', 'time', 'foreign', 'folded', 'refused', 'conflicts', 'troubled'],
-    Tenant: ['app'],
-    Object: ['used', 'winner', 'hindrance', 'prepared', 'input', 'hash'],
-  }).flatMap(([name, fields]) => fields.map(field => `${name}.${field}`)),
-)
+const idle: Readonly<Record<string, readonly string[]>> = {
+  Shard: ['options', 'out', 'time', 'foreign', 'folded', 'refused', 'conflicts', 'troubled', 'touched'],
+  Tenant: ['app'],
+  Object: ['used', 'winner', 'hindrance', 'prepared', 'input', 'hash'],
+}
+const none: readonly string[] = []
 /** Times: what counts is how long ago they were, and how long from now. */
 const times: ReadonlySet<string> = new Set(['notBefore', 'retryCampaignAt', 'vacantSince', 'since', 'now'])
 /** A time to come: once it has passed nobody asks when. */
@@ -20,9 +19,12 @@ const waits: ReadonlySet<string> = new Set(['notBefore', 'retryCampaignAt'])
 
 const long = new Map<string, number>()
 
-type Revealing = { readonly [fieldsOf]?: (it: object) => object }
+type Revealing = { readonly name: string; readonly [fieldsOf]?: (it: object) => object }
 
-export function print(root: unknown, now: number): string {
+/** An attempt that is not its tenant's any more: whatever comes for it is passed over. */
+const isOver = (value: object): boolean => 'intact' in value && (value as unknown as { home: { attempt: unknown } }).home.attempt !== value
+
+export function print(root: unknown, now: number, cursor: number): string {
   const seen = new Map<object, number>()
   const parts: string[] = []
   const walk = (value: unknown, key: string): void => {
@@ -44,6 +46,7 @@ export function print(root: unknown, now: number): string {
   const structure = (value: object): void => {
     if (value instanceof PlainStore) parts.push(value.state)
     else if (value instanceof Error) parts.push('error')
+    else if (isOver(value)) parts.push('over')
     else if (Array.isArray(value) || value instanceof Set) {
       parts.push('[')
       for (const each of value as Iterable<unknown>) walk(each, '')
@@ -56,15 +59,24 @@ export function print(root: unknown, now: number): string {
       }
       parts.push('>')
     } else {
-      const reveal = (value.constructor as Revealing)[fieldsOf]
+      const { name, [fieldsOf]: fields } = value.constructor as Revealing
+      const skipped = idle[name] ?? none
       parts.push('{')
-      for (const [key, each] of Object.entries({ ...value, ...reveal?.(value) })) {
-        if (idle.has(`${value.constructor.name}.${key}`)) continue
-        parts.push(key, ':')
-        // A counter of which only changes count.
-        walk(key === 'beat' ? Number(each) < 0 : each, key)
-      }
+      each(value, skipped)
+      if (fields) each(fields(value), skipped)
       parts.push('}')
+    }
+  }
+  const each = (fields: object, skipped: readonly string[]): void => {
+    for (const key in fields) {
+      if (skipped.includes(key)) continue
+      const value = (fields as Record<string, unknown>)[key]
+      parts.push(key, ':')
+      // A counter of which only changes count.
+      if (key === 'beat') walk(Number(value) < 0, key)
+      // What the cursor has passed holds nobody up.
+      else if (key === 'behind' && Number(value) < cursor) walk(-1, key)
+      else walk(value, key)
     }
   }
   walk(root, '')

@@ -13,6 +13,7 @@ import type { Input as ShardInput, Output, Reply, Request } from '../../../src/s
 import { Shard } from '../../../src/shard.ts'
 import app from './app.ts'
 import { type Command, type Log, TIME } from './log.ts'
+import { Copying } from './copy.ts'
 import { print } from './print.ts'
 import { PlainStore } from './store.ts'
 
@@ -84,8 +85,8 @@ export interface Point {
   machine: Machine | undefined
 }
 
-/** Machines that stand ready to go on, at most. */
-const READY = 4_000
+/** Machines that are kept, at most. */
+const KEPT = 20_000
 /** Between two ticks, ms: below the silence that a process takes for its own. */
 const TICK = 450
 const TICKS = 6
@@ -93,7 +94,7 @@ const TICKS = 6
 export class Processes {
   readonly #starts = new Map<string, Step>()
   readonly #points = new Map<string, Point>()
-  readonly #ready = new Set<Point>()
+  readonly #kept: Point[] = []
   /** Steps taken for the first time, and steps taken again to lead a machine somewhere. */
   steps = 0
   again = 0
@@ -127,38 +128,28 @@ export class Processes {
     return step
   }
 
+  /** A copy of the machine that came to this point; where that is kept no more, one is led there from the last point where it is. */
   #machineAt(point: Point): Machine {
-    const { machine } = point
-    if (machine) {
-      point.machine = undefined
-      this.#ready.delete(point)
-      return machine
-    }
     const inputs: Input[] = []
     let at = point
-    for (; at.from; at = at.from.point) inputs.push(at.from.input)
-    const led = new Machine(at.start)
-    led.live()
-    for (const input of inputs.toReversed()) led.step(input)
+    for (; !at.machine && at.from; at = at.from.point) inputs.push(at.from.input)
+    const machine = at.machine?.copy() ?? new Machine(at.start)
+    if (!at.machine) machine.live()
+    for (const input of inputs.toReversed()) machine.step(input)
     this.again += inputs.length
-    return led
+    return machine
   }
 
   #point(machine: Machine, start: Start, from: Point['from']): Point {
     const { text, ...state } = machine.state()
     let point = this.#points.get(text)
-    if (!point) {
-      point = { number: this.#points.size + 1, start, from, ...state, checked: false, steps: new Map(), machine: undefined }
-      this.#points.set(text, point)
-    }
-    if (point.machine) return point
-    point.machine = machine
-    this.#ready.add(point)
-    if (this.#ready.size > READY) {
-      const [oldest] = this.#ready
-      oldest!.machine = undefined
-      this.#ready.delete(oldest!)
-    }
+    if (point) return point
+    point = { number: this.#points.size + 1, start, from, ...state, checked: false, steps: new Map(), machine }
+    this.#points.set(text, point)
+    this.#kept.push(point)
+    if (this.#kept.length > KEPT) this.#kept.shift()!.machine = undefined
+    // Once in a while: is a copy the same?
+    if (point.number % 64 === 1 && machine.copy().state().text !== text) throw new Error(`the copy of a machine is another one: ${text}`)
     return point
   }
 }
@@ -167,7 +158,7 @@ export class Processes {
 class Machine {
   readonly #start: Start
   readonly #shard: Shard
-  readonly #store: PlainStore
+  #store: PlainStore
   readonly #requests = new Map<string, Request>()
   /** All that was read. */
   #read: readonly Stored[] = []
@@ -196,6 +187,19 @@ class Machine {
     })
   }
 
+  copy(): Machine {
+    const copy = new Machine(this.#start)
+    const copying = new Copying()
+    copy.#store = copying.of(this.#store)
+    copying.into(this.#shard, copy.#shard)
+    for (const [key, request] of this.#requests) copy.#requests.set(key, copying.of(request))
+    copy.#read = this.#read
+    copy.#now = this.#now
+    copy.#beat = this.#beat
+    copy.#refusedIn = this.#refusedIn
+    return copy
+  }
+
   live(): Effect[] {
     this.#records(this.#start.log)
     this.#feed({ type: 'live' })
@@ -207,8 +211,10 @@ class Machine {
     const { cursor, due, state } = this.#shard
     const { version, digest } = this.#shard.look('default')!.state
     const { name, life } = this.#start
+    // One that is answered counts only where the shard still holds it.
+    const asked = [...this.#requests].filter(([, { done }]) => !done)
     return {
-      text: `${name}/${life} ${this.#refusedIn} ${print([this.#shard, this.#requests], this.#now)}`,
+      text: `${name}/${life} ${this.#refusedIn} ${print([this.#shard, asked], this.#now, cursor)}`,
       cursor,
       due: due === undefined ? undefined : due <= this.#now ? 'now' : 'later',
       owner: state.term.owner,
@@ -237,8 +243,8 @@ class Machine {
         break
       case 'forwarded':
         if (input.reply !== 'answered') this.#refusedIn = input.term
-        this.#feed({ ...input, request: this.#requests.get(input.key)! })
-        if (input.reply === 'answered') this.#requests.delete(input.key)
+        // To one that it holds no more nothing can happen.
+        this.#feed({ ...input, request: this.#requests.get(input.key) ?? ({ done: true } as Request) })
         break
       case 'time':
         return this.#time(input.living) ? this.#effects : undefined
@@ -302,12 +308,9 @@ class Machine {
       case 'look':
         this.#effects.push({ do: 'look', look: output.look })
         return
-      case 'reply': {
-        const key = this.#keyOf(output.request)
-        this.#requests.delete(key)
-        this.#effects.push({ do: 'reply', key, reply: output.reply })
+      case 'reply':
+        this.#effects.push({ do: 'reply', key: this.#keyOf(output.request), reply: output.reply })
         return
-      }
       case 'forward':
         this.#effects.push({ do: 'forward', key: this.#keyOf(output.request), address: output.address, term: output.term })
         return

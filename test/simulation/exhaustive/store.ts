@@ -40,6 +40,13 @@ export class PlainStore implements Store<Purses, OpenPurses> {
     return JSON.stringify(Object.entries(this.#committed.rows).sort(([a], [b]) => (a < b ? -1 : 1)))
   }
 
+  copy(): PlainStore {
+    const copy = new PlainStore()
+    copy.#committed = this.#committed
+    copy.#open = this.#open && copied(this.#open)
+    return copy
+  }
+
   /** All of it. */
   get state(): string {
     return `${this.text} ${JSON.stringify(this.#open)}`
@@ -71,8 +78,7 @@ export class PlainStore implements Store<Purses, OpenPurses> {
 
   begin(): void {
     if (this.#open) throw new Error('a transaction is open')
-    const { rows, ids, history, standing } = this.#committed
-    this.#open = { rows: { ...rows }, ids: { ...ids }, history: [...history], standing }
+    this.#open = copied(this.#committed)
   }
 
   enterIds(ids: readonly string[], entry: IdEntry): void {
@@ -118,4 +124,5 @@ export class PlainStore implements Store<Purses, OpenPurses> {
   close(): void {}
 }
 
+const copied = ({ rows, ids, history, standing }: Data): Data => ({ rows: { ...rows }, ids: { ...ids }, history: [...history], standing })
 const coins = ({ rows }: Data, purse: string): number => rows[purse] ?? 1

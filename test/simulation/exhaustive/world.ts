@@ -3,19 +3,23 @@
  * is plain data; here stands all that can happen next in it.
  *
  * What is left out, and why nothing is lost by it:
+ * - What gives each process the same state and the log the same records, in whatever order across processes, is one state.
+ * - A step of one process that nobody else can notice (it reads, or hears an answer, and wants nothing done) is not taken by itself, but
+ *   right before the next one of that process that somebody can notice (`quietly`): in between nobody could tell. All orders of such steps are
+ *   tried; what is read so may end anywhere, for it could have been read when the log ended there.
  * - A command comes to its process right before a batch is made. Until then it only lies in a queue, at which nobody else looks.
- * - What gives each process the same inputs and the log the same records, in whatever order across processes, is one state.
- * - A read brings all that stands in the log at that moment: what it brought earlier it could have been given earlier. One that is
- *   overtaken by something else is the stale read, of which there is a given number.
+ * - A read that makes a process do something brings all that stands in the log at that moment. One that brings less is the stale read, of which
+ *   there is a given number.
  * - Time passes only for a process that waits for nothing but time; backoff and patience are long beside everything else.
  * - Of a process that dies the requests that have not reached the log are gone, and so are the answers to it.
  */
 import type { StrategyName } from '../../../src/consistency.ts'
 import type { Appended, NewRecord, Position } from '../../../src/log.ts'
+import { encodeControl } from '../../../src/record.ts'
 import type { Reply } from '../../../src/shard/protocol.ts'
 import { type Choice, Fault, type Space } from './explore.ts'
-import { type Command, essence, type Log, Logs } from './log.ts'
-import { type Asked, type Effect, errorOf, type Input, type Point, Processes, type Step } from './process.ts'
+import { type Command, essence, LOG, type Log, Logs, TIME } from './log.ts'
+import { type Asked, type Effect, errorOf, type Point, Processes, type Step } from './process.ts'
 import { PlainStore } from './store.ts'
 
 /** How many of each there may be on one way through the world. */
@@ -36,6 +40,8 @@ export const calm: Faults = { lostReply: 0, lostRequest: 0, crash: 0, stale: 0, 
 export interface Setting {
   readonly strategy: StrategyName
   readonly freshHead: boolean
+  /** The first process leads from the beginning. Else whoever wants to lead must first have itself elected. */
+  readonly led?: boolean
   /** The commands of each writer. */
   readonly writers: readonly (readonly Command[])[]
   readonly faults: Faults
@@ -87,6 +93,27 @@ interface State {
   readonly left: Faults
 }
 
+/** Where a process has come to without anybody's notice, what it has not heard yet, and the way there. */
+interface Moment {
+  readonly point: Point
+  /** What is still to be heard. */
+  readonly inbox: readonly Sent[]
+  /** What was heard without notice. */
+  readonly gone: readonly Sent[]
+  readonly way: readonly string[]
+  /** What it may hear or read next that is noticed. */
+  readonly loud: readonly Loud[]
+}
+
+interface Loud {
+  readonly step: Step
+  readonly what: string
+  readonly heard: Sent | undefined
+  readonly stale: boolean
+}
+
+type Add = (label: readonly string[], next: State) => void
+
 const TRIES = 6
 
 export class World implements Space<State> {
@@ -99,6 +126,7 @@ export class World implements Space<State> {
   readonly #logs: Logs
   readonly #sent = new Map<string, Sent>()
   readonly #clients = new Map<string, Client>()
+  readonly #moments = new Map<string, readonly Moment[]>()
 
   constructor(setting: Setting) {
     this.#setting = setting
@@ -106,10 +134,12 @@ export class World implements Space<State> {
     this.#commands = writers.flat()
     this.#homes = writers.flatMap((commands, node) => commands.map(() => node))
     this.#logs = new Logs(this.#commands)
-    const log = this.#logs.first
+    const { first } = this.#logs
+    const term = { kind: 'term', log: LOG, time: TIME, number: 1, owner: `${nameOf(0)}/0`, address: nameOf(0) } as const
+    const log = setting.led ? this.#logs.append(first, { value: encodeControl(term), tenant: null, time: TIME }) : first
     const clients = this.#commands.map(() => this.#client(0, 'waits', 0))
     let state: State = { points: [], log, flight: [], clients, left: faults }
-    for (const [node] of writers.entries()) state = this.#started(state, node, 0, undefined, 'start')
+    for (const [node] of writers.entries()) state = this.#started(state, node, 0, undefined, ['start'])
     this.first = state
   }
 
@@ -125,15 +155,24 @@ export class World implements Space<State> {
 
   choices(state: State): Choice<State>[] {
     const found: Choice<State>[] = []
-    const add = (label: string, next: State | undefined) => {
-      if (next) found.push({ label, next })
+    const add: Add = (label, next) => found.push({ label, next })
+    for (const sent of state.flight) this.#arrive(state, sent, add)
+    const nodes = state.points.map((_, node) => ({ node, moments: this.#quietly(state, node) }))
+    for (const { node, moments } of nodes) {
+      for (const moment of moments) {
+        const now = this.#at(state, node, moment)
+        this.#loudly(now, node, moment, add)
+        this.#flush(now, node, moment.way, add)
+        this.#wait(now, node, moment.way, add)
+      }
     }
-    for (const sent of state.flight) this.#deliver(state, sent, add)
-    for (const [node] of state.points.entries()) {
-      this.#flush(state, node, add)
-      this.#read(state, node, add)
-      this.#wait(state, node, add)
-      this.#crash(state, node, add)
+    const over = found.length === 0
+    for (const { node, moments } of nodes) {
+      for (const moment of moments) this.#crash(this.#at(state, node, moment), node, moment.way, add)
+      // Nothing happens any more but what nobody notices: now it does.
+      if (!over) continue
+      const last = moments.find(({ point, inbox }) => point.cursor === state.log.end && inbox.length === 0)!
+      if (last.way.length > 0) add(last.way, this.#at(state, node, last))
     }
     return found
   }
@@ -143,77 +182,97 @@ export class World implements Space<State> {
     return waiting.length > 0 ? `nothing can happen any more, and nobody has answered ${waiting.join(', ')}` : undefined
   }
 
-  // --- What can happen ------------------------------------------------------------------------------------------------
+  // --- What a process does by itself ------------------------------------------------------------------------------------
 
-  #deliver(state: State, sent: Sent, add: (label: string, next: State | undefined) => void): void {
-    const { message } = sent
-    const rest = this.#without(state, sent)
-    const { node } = message
-    const name = nameOf(node)
-    switch (message.kind) {
-      case 'append': {
-        const { append, records } = message
-        const what = `${name}'s append ${append} (${records.map(({ kinds }) => kinds?.join('+') || 'rejection').join(', ')})`
-        const answered = (to: State, answers: readonly Appended[]) =>
-          this.#send(to, `${incarnation(state.points[node]!)} a${append} ${JSON.stringify(answers)}`, {
-            kind: 'appended',
-            node,
-            append,
-            answers,
-          })
-        const { log, answers } = this.#appended(state.log, message)
-        const written = { ...rest, log }
-        const unknown = records.map((): Appended => ({ status: 'unknown' }))
-        add(`${what} reaches the log: ${answers.map(({ status }) => status).join(', ')}`, answered(written, answers))
-        const { lostReply, lostRequest } = state.left
-        if (lostReply > 0 && log !== state.log)
-          add(`${what} is written, the answer lost`, answered({ ...written, left: { ...state.left, lostReply: lostReply - 1 } }, unknown))
-        if (lostRequest > 0) add(`${what} is lost`, answered({ ...rest, left: { ...state.left, lostRequest: lostRequest - 1 } }, unknown))
-        return
+  /** The moments that a process can come to from here by steps that nobody notices: this one first. */
+  #quietly({ points, log, flight }: State, node: number): readonly Moment[] {
+    const point = points[node]!
+    const inbox = flight.filter(({ message }) => message.node === node && inputs.has(message.kind))
+    const key = `${point.number} ${log.number} ${inbox.map(({ number }) => number).join(' ')}`
+    let moments = this.#moments.get(key)
+    if (moments) return moments
+    const found = new Map<string, Moment>()
+    const visit = (at: Point, left: readonly Sent[], gone: readonly Sent[], way: readonly string[]): void => {
+      const key = `${at.number} ${left.map(({ number }) => number).join(' ')}`
+      if (found.has(key)) return
+      const loud: Loud[] = []
+      const moment: Moment = { point: at, inbox: left, gone, way, loud }
+      found.set(key, moment)
+      const go = (step: Step | undefined, heard: Sent | undefined, what: string, stale: boolean) => {
+        if (!step) return
+        if (step.effects.length > 0) loud.push({ step, what, heard, stale })
+        else visit(step.to, heard ? without(left, heard) : left, heard ? [...gone, heard] : gone, [...way, what])
       }
+      for (let seen: Log | undefined = log; seen && seen.end > at.cursor; seen = seen.before) {
+        const what = `${nameOf(node)} reads ${seen === log ? 'up to' : 'no further than'} ${seen.end}`
+        go(this.#read(at, seen), undefined, what, seen !== log)
+      }
+      for (const sent of left) go(this.#hear(at, sent.message), sent, heard(sent.message), false)
+    }
+    visit(point, inbox, [], [])
+    moments = [...found.values()]
+    for (const moment of moments) this.#check(log, moment.point, moment.way)
+    this.#moments.set(key, moments)
+    return moments
+  }
+
+  /** The state at that moment. */
+  #at(state: State, node: number, { point, gone, way }: Moment): State {
+    if (way.length === 0) return state
+    const next: State = { ...state, points: state.points.with(node, point) }
+    return gone.length === 0 ? next : this.#heardAll({ ...next, flight: state.flight.filter(sent => !gone.includes(sent)) }, gone)
+  }
+
+  /** Clients hear what another process has answered as soon as theirs does. */
+  #heardAll(state: State, gone: readonly Sent[]): State {
+    let next = state
+    for (const { message } of gone)
+      if (message.kind === 'forwarded' && message.reply === 'answered') next = this.#told(next, this.#indexOf(message.key))
+    return next
+  }
+
+  #read(point: Point, log: Log): Step | undefined {
+    return this.processes.step(point, `r${log.number}`, () => ({ type: 'records', log }))
+  }
+
+  #hear(point: Point, message: Message): Step | undefined {
+    switch (message.kind) {
       case 'appended': {
         const { append, answers } = message
-        const key = `a${append} ${JSON.stringify(answers)}`
-        return add(
-          `${name} hears of append ${append}: ${answers.map(({ status }) => status).join(', ')}`,
-          this.#step(rest, node, key, () => ({ type: 'appended', append, answers })),
-        )
-      }
-      case 'look': {
-        const { look } = message
-        add(
-          `${name} looks at the end`,
-          this.#send(rest, `${incarnation(state.points[node]!)} l${look} ${state.log.end}`, {
-            kind: 'looked',
-            node,
-            look,
-            head: state.log.end,
-          }),
-        )
-        return
+        return this.processes.step(point, `a${append} ${JSON.stringify(answers)}`, () => ({ type: 'appended', append, answers }))
       }
       case 'looked': {
         const { look, head } = message
-        return add(
-          `${name} hears that ${head} is the end`,
-          this.#step(rest, node, `l${look} ${head}`, () => ({ type: 'looked', look, head })),
-        )
+        return this.processes.step(point, `l${look} ${head}`, () => ({ type: 'looked', look, head }))
       }
       case 'forwarded': {
         const { key, term, reply } = message
-        const next = this.#step(rest, node, `f${key} ${term} ${reply}`, () => ({ type: 'forwarded', key, term, reply }))
-        return add(`${name} hears of ${key}: ${reply}`, next && reply === 'answered' ? this.#told(next, this.#indexOf(key)) : next)
+        return this.processes.step(point, `f${key} ${term} ${reply}`, () => ({ type: 'forwarded', key, term, reply }))
       }
-      // Arrives with a batch.
+      case 'append':
+      case 'look':
       case 'forward':
       case 'hosted':
+        return undefined
     }
   }
 
-  #flush(state: State, node: number, add: (label: string, next: State | undefined) => void): void {
+  /** Hears or reads something, and wants something done. */
+  #loudly(state: State, node: number, { loud, way }: Moment, add: Add): void {
+    const { left } = state
+    for (const { step, what, heard, stale } of loud) {
+      if (stale && left.stale === 0) continue
+      let from = stale ? { ...state, left: { ...left, stale: left.stale - 1 } } : state
+      if (heard) from = this.#heardAll(this.#without(from, heard), [heard])
+      const label = [...way, what]
+      add(label, this.#effects(from, node, step, label))
+    }
+  }
+
+  /** Makes a batch, of what waits and what arrives. */
+  #flush(state: State, node: number, way: readonly string[], add: Add): void {
     const point = state.points[node]!
-    const idle = point.cursor === state.log.end
-    if (point.due === 'later' && !idle) return
+    if (point.due === 'later' && point.cursor < state.log.end) return
     const own = this.#commands.flatMap((_, index) => {
       const { at, tries } = state.clients[index]!
       return at === 'waits' && (tries > 0 || this.#homes[index] === node) ? [index] : []
@@ -222,24 +281,13 @@ export class World implements Space<State> {
     for (let count = 0; count <= own.length; count++) {
       for (let some = 0; some < 1 << passed.length; some++) {
         if (count === 0 && some === 0 && point.due === undefined) continue
-        this.#flushWith(
-          state,
-          node,
-          own.slice(0, count),
-          passed.filter((_, bit) => some & (1 << bit)),
-          add,
-        )
+        const chosen = passed.filter((_, bit) => some & (1 << bit))
+        this.#flushWith(state, node, own.slice(0, count), chosen, way, add)
       }
     }
   }
 
-  #flushWith(
-    state: State,
-    node: number,
-    own: readonly number[],
-    passed: readonly Sent[],
-    add: (label: string, next: State | undefined) => void,
-  ): void {
+  #flushWith(state: State, node: number, own: readonly number[], passed: readonly Sent[], way: readonly string[], add: Add): void {
     const arriving: Asked[] = []
     const clients = [...state.clients]
     for (const index of own) {
@@ -249,73 +297,94 @@ export class World implements Space<State> {
       arriving.push({ key: `${command.id}/${tries}`, command, fresh, forwarded: false })
       clients[index] = this.#client(tries + 1, node, fresh ? state.log.version : 0)
     }
+    for (const sent of passed) {
+      const { key, term } = sent.message as Extract<Message, { kind: 'forward' }>
+      arriving.push({ key: hostedKey(key, term), command: this.#commands[this.#indexOf(key)]!, fresh: false, forwarded: true })
+    }
+    const keys = arriving.map(({ key }) => key).join(' ')
+    const step = this.processes.step(state.points[node]!, `b${keys}`, () => ({ type: 'flush', arriving }))
+    if (!step) return
     let next: State = { ...state, clients }
     for (const sent of passed) {
       const { node: from, key, term } = sent.message as Extract<Message, { kind: 'forward' }>
-      arriving.push({ key: hostedKey(key, term), command: this.#commands[this.#indexOf(key)]!, fresh: false, forwarded: true })
       next = this.#without(next, sent)
       next = this.#send(next, `h${from} ${node} ${key} ${term}`, { kind: 'hosted', node: from, to: node, key, term })
     }
-    const keys = arriving.map(({ key }) => key).join(' ')
-    add(
-      `${nameOf(node)} makes a batch${keys === '' ? '' : ` with ${keys}`}`,
-      this.#step(next, node, `b${keys}`, () => ({ type: 'flush', arriving })),
-    )
-  }
-
-  #read(state: State, node: number, add: (label: string, next: State | undefined) => void): void {
-    const { cursor } = state.points[node]!
-    const { log, left } = state
-    if (log.end <= cursor) return
-    const reads = (next: State, seen: Log) => this.#step(next, node, `r${seen.number}`, () => ({ type: 'records', log: seen }))
-    add(`${nameOf(node)} reads up to ${log.end}`, reads(state, log))
-    if (left.stale === 0) return
-    const spent = { ...state, left: { ...left, stale: left.stale - 1 } }
-    for (let seen = log.before; seen && seen.end > cursor; seen = seen.before)
-      add(`${nameOf(node)} reads no further than ${seen.end}`, reads(spent, seen))
+    const label = [...way, `${nameOf(node)} makes a batch${keys === '' ? '' : ` with ${keys}`}`]
+    add(label, this.#effects(next, node, step, label))
   }
 
   /** A process that waits for a reign to begin: nobody's, or of somebody who is dead or taken for it. */
-  #wait(state: State, node: number, add: (label: string, next: State | undefined) => void): void {
+  #wait(state: State, node: number, way: readonly string[], add: Add): void {
     if (this.#setting.strategy !== 'leader') return
     const { points, log, flight, left } = state
-    const { cursor, owner } = points[node]!
-    const me = incarnation(points[node]!)
-    if (cursor < log.end || owner === me || flight.some(({ message }) => message.node === node)) return
+    const point = points[node]!
+    const { cursor, owner } = point
+    if (cursor < log.end || owner === incarnation(point) || flight.some(({ message }) => message.node === node)) return
     const living = points.map(incarnation)
-    const passes = (next: State, living: readonly string[]) =>
-      this.#step(next, node, `t${living.join(' ')}`, () => ({ type: 'time', living }))
-    if (owner === null || !living.includes(owner)) add(`time passes for ${nameOf(node)}`, passes(state, living))
-    else if (left.suspicion > 0)
-      add(
-        `${nameOf(node)} takes ${owner} for dead`,
-        passes(
-          { ...state, left: { ...left, suspicion: left.suspicion - 1 } },
-          living.filter(who => who !== owner),
-        ),
-      )
+    const passes = (from: State, living: readonly string[], what: string) => {
+      const step = this.processes.step(point, `t${living.join(' ')}`, () => ({ type: 'time', living }))
+      const label = [...way, what]
+      if (step) add(label, this.#effects(from, node, step, label))
+    }
+    if (owner === null || !living.includes(owner)) return passes(state, living, `time passes for ${nameOf(node)}`)
+    if (left.suspicion === 0) return
+    const spent = { ...state, left: { ...left, suspicion: left.suspicion - 1 } }
+    passes(
+      spent,
+      living.filter(who => who !== owner),
+      `${nameOf(node)} takes ${owner} for dead`,
+    )
   }
 
-  #crash(state: State, node: number, add: (label: string, next: State | undefined) => void): void {
+  #crash(state: State, node: number, way: readonly string[], add: Add): void {
     const { left, points } = state
     if (left.crash === 0) return
-    const { start, database } = points[node]!
+    const { start, database, position } = points[node]!
     const flight = state.flight.filter(({ message }) => message.node !== node)
-    let next: State = {
-      ...state,
-      flight: flight.filter(({ message }) => message.kind !== 'hosted' || message.to !== node),
-      left: { ...left, crash: left.crash - 1 },
-    }
-    for (const { message } of flight) {
+    const clients = state.clients.map(client => (client.at === node ? this.#client(client.tries, 'waits', 0) : client))
+    let next: State = { ...state, clients, flight, left: { ...left, crash: left.crash - 1 } }
+    for (const sent of flight) {
+      const { message } = sent
       if (message.kind !== 'hosted' || message.to !== node) continue
       const { node: from, key, term } = message
+      next = this.#without(next, sent)
       next = this.#send(next, `f${from} ${key} ${term} lost`, { kind: 'forwarded', node: from, key, term, reply: 'lost' })
     }
-    const clients = state.clients.map(client => (client.at === node ? this.#client(client.tries, 'waits', 0) : client))
-    next = { ...next, clients }
-    add(`${nameOf(node)} dies, and starts again`, this.#started(next, node, start.life + 1, database, 'restart'))
-    if (points[node]!.position > 0)
-      add(`${nameOf(node)} dies, and starts again without its database`, this.#started(next, node, start.life + 1, undefined, 'restart'))
+    const dies = [...way, `${nameOf(node)} dies, and starts again`]
+    add(dies, this.#started(next, node, start.life + 1, database, dies))
+    if (position === 0) return
+    const without = [...way, `${nameOf(node)} dies, and starts again without its database`]
+    add(without, this.#started(next, node, start.life + 1, undefined, without))
+  }
+
+  // --- What reaches the log ---------------------------------------------------------------------------------------------
+
+  #arrive(state: State, sent: Sent, add: Add): void {
+    const { message } = sent
+    if (message.kind !== 'append' && message.kind !== 'look') return
+    const { node } = message
+    const rest = this.#without(state, sent)
+    const who = incarnation(state.points[node]!)
+    if (message.kind === 'look') {
+      const head = state.log.end
+      return add(
+        [`${nameOf(node)} looks at the end`],
+        this.#send(rest, `${who} l${message.look} ${head}`, { kind: 'looked', node, look: message.look, head }),
+      )
+    }
+    const { append, records } = message
+    const what = `${nameOf(node)}'s append ${append} (${records.map(({ kinds }) => kinds?.join('+') || 'rejection').join(', ')})`
+    const answered = (to: State, answers: readonly Appended[]) =>
+      this.#send(to, `${who} a${append} ${JSON.stringify(answers)}`, { kind: 'appended', node, append, answers })
+    const { log, answers } = this.#appended(state.log, message)
+    const written = { ...rest, log }
+    const unknown = records.map((): Appended => ({ status: 'unknown' }))
+    add([`${what} reaches the log: ${answers.map(({ status }) => status).join(', ')}`], answered(written, answers))
+    const { left } = state
+    if (left.lostReply > 0 && log !== state.log)
+      add([`${what} is written, the answer lost`], answered({ ...written, left: { ...left, lostReply: left.lostReply - 1 } }, unknown))
+    if (left.lostRequest > 0) add([`${what} is lost`], answered({ ...rest, left: { ...left, lostRequest: left.lostRequest - 1 } }, unknown))
   }
 
   // --- What comes of it -----------------------------------------------------------------------------------------------
@@ -330,22 +399,17 @@ export class World implements Space<State> {
       end = this.#logs.append(end, record)
       return { status: 'written', position: end.end, previous }
     })
-    if (end.problem !== undefined) throw new Fault(end.problem, 'a record reaches the log')
+    if (end.problem !== undefined) throw new Fault(end.problem, ['a record reaches the log'])
     return { log: end, answers }
   }
 
-  #started(state: State, node: number, life: number, database: string | undefined, label: string): State {
+  #started(state: State, node: number, life: number, database: string | undefined, label: readonly string[]): State {
     const { strategy, freshHead } = this.#setting
     const step = this.processes.start({ name: nameOf(node), life, strategy, freshHead, log: state.log, database })
     return this.#effects(state, node, step, label)
   }
 
-  #step(state: State, node: number, key: string, input: () => Input): State | undefined {
-    const step = this.processes.step(state.points[node]!, key, input)
-    return step && this.#effects(state, node, step, key)
-  }
-
-  #effects(state: State, node: number, { to, effects }: Step, label: string): State {
+  #effects(state: State, node: number, { to, effects }: Step, label: readonly string[]): State {
     const points = [...state.points]
     points[node] = to
     let next: State = { ...state, points }
@@ -384,7 +448,7 @@ export class World implements Space<State> {
   }
 
   /** Same prefix of the log, same state. */
-  #check(log: Log, point: Point, label: string): void {
+  #check(log: Log, point: Point, label: readonly string[]): void {
     if (point.checked) return
     point.checked = true
     const { cursor, version, digest, rows, position, start } = point
@@ -409,7 +473,7 @@ export class World implements Space<State> {
       const hosted = sent.message
       const rest = this.#without(state, sent)
       const passing = error && ['not-leader', 'closed', 'log-failed'].includes(error.code)
-      if (error && !passing && error.code !== 'outcome-unknown') throw new Fault(`${key} fails: ${error.message}`, 'reply')
+      if (error && !passing && error.code !== 'outcome-unknown') throw new Fault(`${key} fails: ${error.message}`, ['reply'])
       const what = passing ? 'refused' : error ? 'lost' : 'answered'
       return this.#send(rest, `f${hosted.node} ${hosted.key} ${hosted.term} ${what}`, {
         kind: 'forwarded',
@@ -421,7 +485,7 @@ export class World implements Space<State> {
     }
     if (!error) return this.#told(state, index)
     const { tries } = state.clients[index]!
-    if (error.retry !== 'safe' || tries > TRIES) throw new Fault(`${key} fails: ${error.message}`, 'reply')
+    if (error.retry !== 'safe' || tries > TRIES) throw new Fault(`${key} fails: ${error.message}`, ['reply'])
     return { ...state, clients: state.clients.with(index, this.#client(tries, 'waits', 0)) }
   }
 
@@ -430,7 +494,7 @@ export class World implements Space<State> {
     const command = this.#commands[index]!
     const won = log.won.get(command.id)
     const wrong = (what: string) =>
-      new Fault(`${command.id} is told ${what}; the log says ${won ? JSON.stringify(won) : 'nothing'}`, 'reply')
+      new Fault(`${command.id} is told ${what}; the log says ${won ? JSON.stringify(won) : 'nothing'}`, ['reply'])
     switch (reply.kind) {
       case 'decided':
         if (!won || essence(won.decision) !== essence(reply.decision) || won.version !== reply.version)
@@ -467,7 +531,7 @@ export class World implements Space<State> {
   }
 
   #without(state: State, sent: Sent): State {
-    return { ...state, flight: state.flight.filter(each => each !== sent) }
+    return { ...state, flight: without(state.flight, sent) }
   }
 
   /** @param key tells this message from all others */
@@ -480,6 +544,18 @@ export class World implements Space<State> {
   }
 }
 
+/** What a process hears, as opposed to what goes to others. */
+const inputs: ReadonlySet<Message['kind']> = new Set(['appended', 'looked', 'forwarded'])
+
+function heard(message: Message): string {
+  const name = nameOf(message.node)
+  if (message.kind === 'appended')
+    return `${name} hears of append ${message.append}: ${message.answers.map(({ status }) => status).join(', ')}`
+  if (message.kind === 'looked') return `${name} hears that ${message.head} is the end`
+  return message.kind === 'forwarded' ? `${name} hears of ${message.key}: ${message.reply}` : message.kind
+}
+
+const without = (flight: readonly Sent[], sent: Sent): readonly Sent[] => flight.filter(each => each !== sent)
 const nameOf = (node: number): string => `node-${node}`
 const hostedKey = (key: string, term: number): string => `${key}@${term}`
 /** Tells what a process sends from what it, and all others, send otherwise. Asked again and again for the same effects. */
