@@ -1,12 +1,16 @@
 /** Copies a machine with all that it holds, so that one and the same can go on in different ways. What never changes is shared. */
 import { Heartbeats } from '../../../src/consistency.ts'
+import { BatchLane } from '../../../src/log/kafka/batches.ts'
+import { Initiation } from '../../../src/log/kafka/initiation.ts'
+import { Queue } from '../../../src/log/kafka/queue.ts'
+import { TransactionLane } from '../../../src/log/kafka/transactions.ts'
 import { Tenant } from '../../../src/projection.ts'
 import { Window } from '../../../src/window.ts'
 import { fieldsOf, setFields } from './reveal.ts'
 import { PlainStore } from './store.ts'
 
 /** Never changed once they are made: records, what was asked for, answers. */
-const shared: ReadonlySet<string> = new Set(['record', 'prepared', 'input', 'reply', 'app', 'options'])
+const shared: ReadonlySet<string> = new Set(['record', 'append', 'prepared', 'input', 'reply', 'app', 'options'])
 
 type Class = { readonly [fieldsOf]?: (it: object) => object; readonly [setFields]?: (it: object, fields: object) => void }
 
@@ -20,7 +24,7 @@ export class Copying {
   }
 
   of<T>(value: T): T {
-    if (typeof value !== 'object' || value === null || value instanceof Error) return value
+    if (typeof value !== 'object' || value === null || value instanceof Error || value instanceof Uint8Array) return value
     const before = this.#made.get(value)
     if (before) return before as T
     const blank = this.#blank(value)
@@ -40,6 +44,10 @@ export class Copying {
     if (value instanceof Tenant) return new Tenant(undefined as never, value.name, this.of(value.store), '')
     if (value instanceof Window) return new Window(() => [])
     if (value instanceof Heartbeats) return new Heartbeats()
+    if (value instanceof BatchLane) return new BatchLane(optionsOf(value))
+    if (value instanceof TransactionLane) return new TransactionLane(optionsOf(value))
+    if (value instanceof Queue) return new Queue()
+    if (value instanceof Initiation) return new Initiation('')
     if (Object.getPrototypeOf(value) === Object.prototype) return {}
     throw new Error(`nobody knows how to copy ${value.constructor.name}`)
   }
@@ -60,4 +68,8 @@ export class Copying {
     // Made with its own.
     set(to, 'options' in own ? { ...own, options: (fields(to) as { options: unknown }).options } : own)
   }
+}
+
+function optionsOf<T>(lane: object): T {
+  return ((lane.constructor as Class)[fieldsOf]!(lane) as { options: T }).options
 }

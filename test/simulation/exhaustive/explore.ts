@@ -88,8 +88,11 @@ function choicesOf<S>(space: Space<S>, state: S, stack: readonly Frame<S>[]): re
   try {
     return space.choices(state)
   } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    throw new Wrong(error.message, [...stack.map(({ choices, at }) => choices[at - 1]!.label.join(', ')), error.label.join(', ')])
+    const way = stack.map(({ choices, at }) => choices[at - 1]!.label.join(', '))
+    // The machines throw nothing: what does is wrong, too.
+    const [what, last] =
+      error instanceof Fault ? [error.message, error.label.join(', ')] : [String((error as Error).stack), 'one more step']
+    throw new Wrong(what, [...way, last])
   }
 }
 

@@ -24,9 +24,8 @@ export interface Won {
 
 export interface Log {
   readonly number: number
-  /** Undefined: nothing but the manifest. */
+  /** The log that this one goes on from; undefined: it has nothing but the manifest. */
   readonly before: Log | undefined
-  readonly entry: Entry
   readonly entries: readonly Entry[]
   readonly end: Position
   /** Folded by the judge. */
@@ -61,14 +60,20 @@ export class Logs {
     this.first = this.#judged(undefined, { position: 1, value, tenant: null, barrier: false })
   }
 
-  /** Like Kafka's, positions have gaps. */
-  append(log: Log, { value, tenant, barrier = false }: NewRecord): Log {
-    const key = `${log.number} ${String(value)}`
+  /** Positions have gaps, as Kafka's have. */
+  append(log: Log, { value, tenant, barrier = false }: NewRecord, position = log.end + 1 + (log.entries.length % 2)): Log {
+    const key = `${log.number} ${position} ${String(value)}`
     let next = this.#behind.get(key)
-    if (!next) {
-      next = this.#judged(log, { position: log.end + 1 + (log.entries.length % 2), value, tenant, barrier })
-      this.#behind.set(key, next)
-    }
+    if (!next) this.#behind.set(key, (next = this.#judged(log, { position, value, tenant, barrier })))
+    return next
+  }
+
+  /** There is nothing up to here. */
+  pass(log: Log, end: Position): Log {
+    if (end <= log.end) return log
+    const key = `${log.number} ${end}`
+    let next = this.#behind.get(key)
+    if (!next) this.#behind.set(key, (next = { ...log, number: this.#count++, before: log, end }))
     return next
   }
 
@@ -82,7 +87,7 @@ export class Logs {
   /** Decides what is accepted again at its place. */
   #judged(before: Log | undefined, entry: Entry): Log {
     const { position, value } = entry
-    const base = { number: this.#count++, before, entry, entries: [...(before?.entries ?? []), entry], end: position }
+    const base = { number: this.#count++, before, entries: [...(before?.entries ?? []), entry], end: position }
     const shard = before?.shard ?? emptyShard
     const record = decode(value)
     const none = { version: 0, digest: '', database: new PlainStore().text, won: new Map<string, Won>() }

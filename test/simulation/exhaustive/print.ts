@@ -9,6 +9,10 @@ import { PlainStore } from './store.ts'
 const idle: Readonly<Record<string, readonly string[]>> = {
   Shard: ['options', 'out', 'time', 'foreign', 'folded', 'refused', 'conflicts', 'troubled', 'touched'],
   Tenant: ['app'],
+  BatchLane: ['options', 'hindrance', 'out', 'now', 'failures'],
+  TransactionLane: ['options', 'hindrance', 'out', 'now', 'failures', 'fencings'],
+  Queue: ['out'],
+  Initiation: ['failures'],
   Object: ['used', 'winner', 'hindrance', 'prepared', 'input', 'hash'],
 }
 const none: readonly string[] = []
@@ -46,6 +50,7 @@ export function print(root: unknown, now: number, cursor: number): string {
   const structure = (value: object): void => {
     if (value instanceof PlainStore) parts.push(value.state)
     else if (value instanceof Error) parts.push('error')
+    else if (value instanceof Uint8Array) parts.push(String(numbered(Buffer.from(value).toString('latin1'))))
     else if (isOver(value)) parts.push('over')
     else if (Array.isArray(value) || value instanceof Set) {
       parts.push('[')

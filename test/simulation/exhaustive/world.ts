@@ -11,87 +11,18 @@
  * - A read that makes a process do something brings all that stands in the log at that moment. One that brings less is the stale read, of which
  *   there is a given number.
  * - Time passes only for a process that waits for nothing but time; backoff and patience are long beside everything else.
- * - Of a process that dies the requests that have not reached the log are gone, and so are the answers to it.
+ * - Of a process that dies the requests that have not reached the log are gone, or on Kafka reach it later, all of them.
  */
-import type { StrategyName } from '../../../src/consistency.ts'
-import type { Appended, NewRecord, Position } from '../../../src/log.ts'
-import { encodeControl } from '../../../src/record.ts'
+import type { Position } from '../../../src/log.ts'
 import type { Reply } from '../../../src/shard/protocol.ts'
+import { embeddedSite } from './embedded.ts'
 import { type Choice, Fault, type Space } from './explore.ts'
-import { type Command, essence, LOG, type Log, Logs, TIME } from './log.ts'
-import { type Asked, type Effect, errorOf, type Point, Processes, type Step } from './process.ts'
+import { KafkaSite } from './kafka.ts'
+import { type Command, essence, type Log, Logs } from './log.ts'
+import type { Asked, Effect, Input, LogRequest } from './machine.ts'
+import { type Point, Processes, type Step } from './process.ts'
+import { calm, type Client, type Faults, keyOf, type Message, type Sent, type Setting, type Site, type State, textOf } from './state.ts'
 import { PlainStore } from './store.ts'
-
-/** How many of each there may be on one way through the world. */
-export interface Faults {
-  /** Written, and the writer hears that nothing is known of it. */
-  readonly lostReply: number
-  /** Not written, and the writer hears the same. */
-  readonly lostRequest: number
-  readonly crash: number
-  /** A read, or a look at the end, that brings less than there is. */
-  readonly stale: number
-  /** A leader that lives is taken for dead. */
-  readonly suspicion: number
-}
-
-export const calm: Faults = { lostReply: 0, lostRequest: 0, crash: 0, stale: 0, suspicion: 0 }
-
-export interface Setting {
-  readonly strategy: StrategyName
-  readonly freshHead: boolean
-  /** The first process leads from the beginning. Else whoever wants to lead must first have itself elected. */
-  readonly led?: boolean
-  /** The commands of each writer. */
-  readonly writers: readonly (readonly Command[])[]
-  readonly faults: Faults
-}
-
-/** On its way. `node`: whose request it is, or to whom it goes. */
-type Message =
-  | {
-      readonly kind: 'append'
-      readonly node: number
-      readonly append: number
-      readonly records: readonly NewRecord[]
-      readonly after: Position | undefined
-    }
-  | { readonly kind: 'appended'; readonly node: number; readonly append: number; readonly answers: readonly Appended[] }
-  | { readonly kind: 'look'; readonly node: number; readonly look: number }
-  | { readonly kind: 'looked'; readonly node: number; readonly look: number; readonly head: Position }
-  | { readonly kind: 'forward'; readonly node: number; readonly to: number; readonly key: string; readonly term: number }
-  /** It has arrived there, and is not answered yet. */
-  | { readonly kind: 'hosted'; readonly node: number; readonly to: number; readonly key: string; readonly term: number }
-  | {
-      readonly kind: 'forwarded'
-      readonly node: number
-      readonly key: string
-      readonly term: number
-      readonly reply: 'lost' | 'refused' | 'answered'
-    }
-
-interface Sent {
-  readonly number: number
-  readonly message: Message
-}
-
-/** How it stands with a command: asked for `tries` times; by now it lies at a process, waits to be asked for (again), or is answered. */
-interface Client {
-  readonly number: number
-  readonly tries: number
-  readonly at: number | 'waits' | 'answered'
-  /** The tenant's version when it was asked for the last time: an answer without a record must be as young. */
-  readonly since: number
-}
-
-interface State {
-  readonly points: readonly Point[]
-  readonly log: Log
-  /** In order of their numbers. */
-  readonly flight: readonly Sent[]
-  readonly clients: readonly Client[]
-  readonly left: Faults
-}
 
 /** Where a process has come to without anybody's notice, what it has not heard yet, and the way there. */
 interface Moment {
@@ -112,7 +43,10 @@ interface Loud {
   readonly stale: boolean
 }
 
-type Add = (label: readonly string[], next: State) => void
+/** It happens now, or if nothing else does, or is a fault. */
+type Kind = 'now' | 'later' | 'fault'
+type Add = (label: readonly string[], next: State, kind?: Kind) => void
+type Heard = Extract<Message, { kind: 'heard' }>
 
 const TRIES = 6
 
@@ -124,29 +58,32 @@ export class World implements Space<State> {
   /** By command: the process that is asked first. */
   readonly #homes: readonly number[]
   readonly #logs: Logs
+  readonly #site: Site
   readonly #sent = new Map<string, Sent>()
   readonly #clients = new Map<string, Client>()
   readonly #moments = new Map<string, readonly Moment[]>()
 
   constructor(setting: Setting) {
     this.#setting = setting
-    const { writers, faults } = setting
+    const { writers, faults, led = false, kafka } = setting
     this.#commands = writers.flat()
     this.#homes = writers.flatMap((commands, node) => commands.map(() => node))
     this.#logs = new Logs(this.#commands)
-    const { first } = this.#logs
-    const term = { kind: 'term', log: LOG, time: TIME, number: 1, owner: `${nameOf(0)}/0`, address: nameOf(0) } as const
-    const log = setting.led ? this.#logs.append(first, { value: encodeControl(term), tenant: null, time: TIME }) : first
-    const clients = this.#commands.map(() => this.#client(0, 'waits', 0))
-    let state: State = { points: [], log, flight: [], clients, left: faults }
-    for (const [node] of writers.entries()) state = this.#started(state, node, 0, undefined, ['start'])
-    this.first = state
+    this.#site = kafka ? new KafkaSite(this.#logs, kafka.version) : embeddedSite(this.#logs)
+    const answered = this.#commands.map(() => this.#client(0, 'answered', 0))
+    let state: State = { points: [], place: this.#site.first, flight: [], clients: answered, left: calm }
+    for (const [node] of writers.entries()) {
+      state = this.#started(state, node, 0, undefined, ['start'])
+      // Alone, and with nothing asked of it, there is but one way to go.
+      for (let next = [{ next: state }]; led && node === 0 && next.length > 0; next = this.choices(state)) state = next[0]!.next
+    }
+    this.first = { ...state, clients: this.#commands.map(() => this.#client(0, 'waits', 0)), left: faults }
   }
 
-  fingerprint({ points, log, flight, clients, left }: State): number[] {
-    const { lostReply, lostRequest, crash, stale, suspicion } = left
-    const faults = lostReply + 4 * (lostRequest + 4 * (crash + 4 * (stale + 4 * suspicion)))
-    const numbers = [log.number, faults]
+  fingerprint({ points, place, flight, clients, left }: State): number[] {
+    let faults = 0
+    for (const name in left) faults = faults * 4 + left[name as keyof Faults]
+    const numbers = [place.number, faults]
     for (const { number } of points) numbers.push(number)
     for (const { number } of clients) numbers.push(number)
     for (const { number } of flight) numbers.push(number)
@@ -154,8 +91,16 @@ export class World implements Space<State> {
   }
 
   choices(state: State): Choice<State>[] {
+    const { haste } = state.left
+    const faults: Choice<State>[] = []
     const found: Choice<State>[] = []
-    const add: Add = (label, next) => found.push({ label, next })
+    const later: Choice<State>[] = []
+    const add: Add = (label, next, kind = 'now') => {
+      const choice = { label, next }
+      if (kind === 'fault') faults.push(choice)
+      else if (kind === 'later') later.push(choice)
+      else found.push(choice)
+    }
     for (const sent of state.flight) this.#arrive(state, sent, add)
     const nodes = state.points.map((_, node) => ({ node, moments: this.#quietly(state, node) }))
     for (const { node, moments } of nodes) {
@@ -163,18 +108,25 @@ export class World implements Space<State> {
         const now = this.#at(state, node, moment)
         this.#loudly(now, node, moment, add)
         this.#flush(now, node, moment.way, add)
+        this.#produce(now, node, moment.way, add)
         this.#wait(now, node, moment.way, add)
+        this.#crash(now, node, moment.way, add)
       }
     }
-    const over = found.length === 0
+    if (found.length === 0) return [...(later.length > 0 ? later : this.#last(state, nodes)), ...faults]
+    if (haste > 0) for (const { label, next } of later) faults.push({ label, next: spent(next, 'haste') })
+    return [...found, ...faults]
+  }
+
+  /** Nothing happens any more but what takes long, or what nobody notices: now it does. */
+  #last(state: State, nodes: readonly { readonly node: number; readonly moments: readonly Moment[] }[]): Choice<State>[] {
+    const place = this.#site.goOn(state.place)
+    if (place) return [{ label: ['an open transaction is aborted'], next: { ...state, place } }]
     for (const { node, moments } of nodes) {
-      for (const moment of moments) this.#crash(this.#at(state, node, moment), node, moment.way, add)
-      // Nothing happens any more but what nobody notices: now it does.
-      if (!over) continue
-      const last = moments.find(({ point, inbox }) => point.cursor === state.log.end && inbox.length === 0)!
-      if (last.way.length > 0) add(last.way, this.#at(state, node, last))
+      const last = moments.find(({ point, inbox }) => point.cursor === state.place.log.end && inbox.length === 0)!
+      if (last.way.length > 0) return [{ label: last.way, next: this.#at(state, node, last) }]
     }
-    return found
+    return []
   }
 
   ended({ clients }: State): string | undefined {
@@ -185,9 +137,10 @@ export class World implements Space<State> {
   // --- What a process does by itself ------------------------------------------------------------------------------------
 
   /** The moments that a process can come to from here by steps that nobody notices: this one first. */
-  #quietly({ points, log, flight }: State, node: number): readonly Moment[] {
+  #quietly({ points, place, flight }: State, node: number): readonly Moment[] {
+    const { log } = place
     const point = points[node]!
-    const inbox = flight.filter(({ message }) => message.node === node && inputs.has(message.kind))
+    const inbox = flight.filter(({ message }) => message.node === node && message.kind === 'heard')
     const key = `${point.number} ${log.number} ${inbox.map(({ number }) => number).join(' ')}`
     let moments = this.#moments.get(key)
     if (moments) return moments
@@ -205,9 +158,12 @@ export class World implements Space<State> {
       }
       for (let seen: Log | undefined = log; seen && seen.end > at.cursor; seen = seen.before) {
         const what = `${nameOf(node)} reads ${seen === log ? 'up to' : 'no further than'} ${seen.end}`
-        go(this.#read(at, seen), undefined, what, seen !== log)
+        go(this.#step(at, { type: 'records', log: seen }), undefined, what, seen !== log)
       }
-      for (const sent of left) go(this.#hear(at, sent.message), sent, heard(sent.message), false)
+      for (const sent of left) {
+        const { input, what } = sent.message as Heard
+        go(this.#step(at, input), sent, what, false)
+      }
     }
     visit(point, inbox, [], [])
     moments = [...found.values()]
@@ -226,35 +182,12 @@ export class World implements Space<State> {
   /** Clients hear what another process has answered as soon as theirs does. */
   #heardAll(state: State, gone: readonly Sent[]): State {
     let next = state
-    for (const { message } of gone)
-      if (message.kind === 'forwarded' && message.reply === 'answered') next = this.#told(next, this.#indexOf(message.key))
+    for (const { message } of gone) if (message.kind === 'heard' && message.told !== undefined) next = this.#told(next, message.told)
     return next
   }
 
-  #read(point: Point, log: Log): Step | undefined {
-    return this.processes.step(point, `r${log.number}`, () => ({ type: 'records', log }))
-  }
-
-  #hear(point: Point, message: Message): Step | undefined {
-    switch (message.kind) {
-      case 'appended': {
-        const { append, answers } = message
-        return this.processes.step(point, `a${append} ${JSON.stringify(answers)}`, () => ({ type: 'appended', append, answers }))
-      }
-      case 'looked': {
-        const { look, head } = message
-        return this.processes.step(point, `l${look} ${head}`, () => ({ type: 'looked', look, head }))
-      }
-      case 'forwarded': {
-        const { key, term, reply } = message
-        return this.processes.step(point, `f${key} ${term} ${reply}`, () => ({ type: 'forwarded', key, term, reply }))
-      }
-      case 'append':
-      case 'look':
-      case 'forward':
-      case 'hosted':
-        return undefined
-    }
+  #step(point: Point, input: Input): Step | undefined {
+    return this.processes.step(point, keyOf(input), () => input)
   }
 
   /** Hears or reads something, and wants something done. */
@@ -262,17 +195,17 @@ export class World implements Space<State> {
     const { left } = state
     for (const { step, what, heard, stale } of loud) {
       if (stale && left.stale === 0) continue
-      let from = stale ? { ...state, left: { ...left, stale: left.stale - 1 } } : state
+      let from = stale ? spent(state, 'stale') : state
       if (heard) from = this.#heardAll(this.#without(from, heard), [heard])
       const label = [...way, what]
-      add(label, this.#effects(from, node, step, label))
+      add(label, this.#effects(from, node, step, label), stale ? 'fault' : 'now')
     }
   }
 
   /** Makes a batch, of what waits and what arrives. */
   #flush(state: State, node: number, way: readonly string[], add: Add): void {
     const point = state.points[node]!
-    if (point.due === 'later' && point.cursor < state.log.end) return
+    if (point.due === 'later' && point.cursor < state.place.log.end) return
     const own = this.#commands.flatMap((_, index) => {
       const { at, tries } = state.clients[index]!
       return at === 'waits' && (tries > 0 || this.#homes[index] === node) ? [index] : []
@@ -295,14 +228,15 @@ export class World implements Space<State> {
       const { tries } = state.clients[index]!
       const fresh = tries === 0 && command.fresh
       arriving.push({ key: `${command.id}/${tries}`, command, fresh, forwarded: false })
-      clients[index] = this.#client(tries + 1, node, fresh ? state.log.version : 0)
+      clients[index] = this.#client(tries + 1, node, fresh ? state.place.log.version : 0)
     }
     for (const sent of passed) {
       const { key, term } = sent.message as Extract<Message, { kind: 'forward' }>
       arriving.push({ key: hostedKey(key, term), command: this.#commands[this.#indexOf(key)]!, fresh: false, forwarded: true })
     }
     const keys = arriving.map(({ key }) => key).join(' ')
-    const step = this.processes.step(state.points[node]!, `b${keys}`, () => ({ type: 'flush', arriving }))
+    const point = state.points[node]!
+    const step = this.#step(point, { type: 'flush', arriving })
     if (!step) return
     let next: State = { ...state, clients }
     for (const sent of passed) {
@@ -311,30 +245,38 @@ export class World implements Space<State> {
       next = this.#send(next, `h${from} ${node} ${key} ${term}`, { kind: 'hosted', node: from, to: node, key, term })
     }
     const label = [...way, `${nameOf(node)} makes a batch${keys === '' ? '' : ` with ${keys}`}`]
-    add(label, this.#effects(next, node, step, label))
+    // To wait a moment is nothing beside what else there is on an embedded log: it does not matter who begins.
+    add(label, this.#effects(next, node, step, label), point.due === 'later' && this.#setting.kafka ? 'later' : 'now')
   }
 
-  /** A process that waits for a reign to begin: nobody's, or of somebody who is dead or taken for it. */
+  /** Its producer goes on. */
+  #produce(state: State, node: number, way: readonly string[], add: Add): void {
+    const point = state.points[node]!
+    if (point.dueProducer === undefined) return
+    const step = this.#step(point, { type: 'produce' })!
+    const label = [...way, `${nameOf(node)}'s producer goes on`]
+    add(label, this.#effects(state, node, step, label), point.dueProducer)
+  }
+
+  /** A process that waits for a reign to begin: there is none, or its owner is dead, taken for it, or itself and kept out by the log. */
   #wait(state: State, node: number, way: readonly string[], add: Add): void {
     if (this.#setting.strategy !== 'leader') return
-    const { points, log, flight, left } = state
+    const { points, place, flight, left } = state
     const point = points[node]!
     const { cursor, owner } = point
-    if (cursor < log.end || owner === incarnation(point) || flight.some(({ message }) => message.node === node)) return
+    if (cursor < place.log.end || flight.some(({ message }) => message.node === node)) return
     const living = points.map(incarnation)
-    const passes = (from: State, living: readonly string[], what: string) => {
-      const step = this.processes.step(point, `t${living.join(' ')}`, () => ({ type: 'time', living }))
+    const passes = (from: State, living: readonly string[], what: string, kind: Kind) => {
+      const step = this.#step(point, { type: 'time', living })
       const label = [...way, what]
-      if (step) add(label, this.#effects(from, node, step, label))
+      if (step) add(label, this.#effects(from, node, step, label), kind)
     }
-    if (owner === null || !living.includes(owner)) return passes(state, living, `time passes for ${nameOf(node)}`)
-    if (left.suspicion === 0) return
-    const spent = { ...state, left: { ...left, suspicion: left.suspicion - 1 } }
-    passes(
-      spent,
-      living.filter(who => who !== owner),
-      `${nameOf(node)} takes ${owner} for dead`,
-    )
+    if (owner === null || owner === incarnation(point) || !living.includes(owner))
+      passes(state, living, `time passes for ${nameOf(node)}`, this.#setting.kafka ? 'later' : 'now')
+    else if (left.suspicion > 0) {
+      const others = living.filter(who => who !== owner)
+      passes(spent(state, 'suspicion'), others, `${nameOf(node)} takes ${owner} for dead`, 'fault')
+    }
   }
 
   #crash(state: State, node: number, way: readonly string[], add: Add): void {
@@ -343,69 +285,70 @@ export class World implements Space<State> {
     const { start, database, position } = points[node]!
     const flight = state.flight.filter(({ message }) => message.node !== node)
     const clients = state.clients.map(client => (client.at === node ? this.#client(client.tries, 'waits', 0) : client))
-    let next: State = { ...state, clients, flight, left: { ...left, crash: left.crash - 1 } }
+    let next = spent({ ...state, clients, flight }, 'crash')
     for (const sent of flight) {
       const { message } = sent
       if (message.kind !== 'hosted' || message.to !== node) continue
-      const { node: from, key, term } = message
-      next = this.#without(next, sent)
-      next = this.#send(next, `f${from} ${key} ${term} lost`, { kind: 'forwarded', node: from, key, term, reply: 'lost' })
+      next = this.#forwarded(this.#without(next, sent), message, 'lost')
     }
-    const dies = [...way, `${nameOf(node)} dies, and starts again`]
-    add(dies, this.#started(next, node, start.life + 1, database, dies))
-    if (position === 0) return
-    const without = [...way, `${nameOf(node)} dies, and starts again without its database`]
-    add(without, this.#started(next, node, start.life + 1, undefined, without))
+    const dies = (from: State, how: string): void => {
+      const label = [...way, `${nameOf(node)} dies, and starts again${how}`]
+      add(label, this.#started(from, node, start.life + 1, database, label), 'fault')
+      if (position === 0) return
+      label.push('without its database')
+      add(label, this.#started(from, node, start.life + 1, undefined, label), 'fault')
+    }
+    dies(next, '')
+    if (!this.#site.outlives) return
+    const sent = state.flight.filter(({ message }) => message.node === node && message.kind === 'request')
+    if (sent.length === 0) return
+    for (const { message } of sent) if (message.kind === 'request') next = this.#orphan(next, message)
+    dies(next, ', what it has sent is on its way')
   }
 
   // --- What reaches the log ---------------------------------------------------------------------------------------------
 
   #arrive(state: State, sent: Sent, add: Add): void {
     const { message } = sent
-    if (message.kind !== 'append' && message.kind !== 'look') return
-    const { node } = message
+    if (message.kind !== 'request') return
+    const { node, who, request } = message
+    const { left, place } = state
     const rest = this.#without(state, sent)
-    const who = incarnation(state.points[node]!)
-    if (message.kind === 'look') {
-      const head = state.log.end
-      return add(
-        [`${nameOf(node)} looks at the end`],
-        this.#send(rest, `${who} l${message.look} ${head}`, { kind: 'looked', node, look: message.look, head }),
-      )
+    const come = this.#site.arrive(place, sent, request)
+    if (!come) {
+      const heard = this.#site.atOnce(place, request)
+      if (heard) add([`${who} has its answer`], this.#hears(rest, node, who, heard, told(heard)))
+      return
     }
-    const { append, records } = message
-    const what = `${nameOf(node)}'s append ${append} (${records.map(({ kinds }) => kinds?.join('+') || 'rejection').join(', ')})`
-    const answered = (to: State, answers: readonly Appended[]) =>
-      this.#send(to, `${who} a${append} ${JSON.stringify(answers)}`, { kind: 'appended', node, append, answers })
-    const { log, answers } = this.#appended(state.log, message)
-    const written = { ...rest, log }
-    const unknown = records.map((): Appended => ({ status: 'unknown' }))
-    add([`${what} reaches the log: ${answers.map(({ status }) => status).join(', ')}`], answered(written, answers))
-    const { left } = state
-    if (left.lostReply > 0 && log !== state.log)
-      add([`${what} is written, the answer lost`], answered({ ...written, left: { ...left, lostReply: left.lostReply - 1 } }, unknown))
-    if (left.lostRequest > 0) add([`${what} is lost`], answered({ ...rest, left: { ...left, lostRequest: left.lostRequest - 1 } }, unknown))
+    const what = `${who}'s ${shown(request)}`
+    const arrived: State = { ...rest, place: come.place }
+    if (node < 0) return add([`${what} reaches the log: ${come.what}`], arrived)
+    add([`${what} reaches the log: ${come.what}`], this.#hears(arrived, node, who, come.heard, told(come.heard)))
+    const lost = this.#site.lost(request)
+    if (!lost) return
+    const unknown = (from: State) => this.#hears(from, node, who, lost, 'nothing certain')
+    if (left.lostReply > 0 && come.place !== place)
+      add([`${what} reaches the log, the answer (${come.what}) is lost`], unknown(spent(arrived, 'lostReply')), 'fault')
+    if (left.lostRequest > 0) add([`${what} is lost`], unknown(spent(rest, 'lostRequest')), 'fault')
+    if (left.late > 0) add([`${what} comes late`], unknown(this.#orphan(spent(rest, 'late'), message)), 'fault')
+  }
+
+  #hears(state: State, node: number, who: string, input: Input, what: string): State {
+    return this.#send(state, `${who} hears ${keyOf(input)}`, { kind: 'heard', node, input, what: `${nameOf(node)} hears ${what}` })
+  }
+
+  /** It will arrive, and nobody waits for the answer. */
+  #orphan(state: State, message: Extract<Message, { kind: 'request' }>): State {
+    const { who, request } = message
+    if (request.type === 'call' && request.request.api === 'gap') return state
+    return this.#send(state, `orphan ${who} ${textOf(request)}`, { ...message, node: -1 })
   }
 
   // --- What comes of it -----------------------------------------------------------------------------------------------
 
-  #appended(log: Log, { records, after }: Extract<Message, { kind: 'append' }>): { log: Log; answers: Appended[] } {
-    let end = log
-    const answers = records.map((record): Appended => {
-      const voids = ({ position, tenant, barrier }: Log['entries'][number]) =>
-        position > after! && (tenant === record.tenant || (tenant === null && !barrier))
-      if (after !== undefined && end.entries.some(voids)) return { status: 'conflict' }
-      const previous = end.end
-      end = this.#logs.append(end, record)
-      return { status: 'written', position: end.end, previous }
-    })
-    if (end.problem !== undefined) throw new Fault(end.problem, ['a record reaches the log'])
-    return { log: end, answers }
-  }
-
   #started(state: State, node: number, life: number, database: string | undefined, label: readonly string[]): State {
-    const { strategy, freshHead } = this.#setting
-    const step = this.processes.start({ name: nameOf(node), life, strategy, freshHead, log: state.log, database })
+    const { strategy, kafka } = this.#setting
+    const step = this.processes.start({ name: nameOf(node), life, strategy, kafka, log: state.place.log, database })
     return this.#effects(state, node, step, label)
   }
 
@@ -413,30 +356,23 @@ export class World implements Space<State> {
     const points = [...state.points]
     points[node] = to
     let next: State = { ...state, points }
-    this.#check(state.log, to, label)
+    this.#check(state.place.log, to, label)
     for (const effect of effects) {
       switch (effect.do) {
-        case 'append':
-          next = this.#send(next, keyOf(to, effect), {
-            kind: 'append',
-            node,
-            append: effect.append,
-            records: effect.records,
-            after: effect.after,
-          })
+        case 'request': {
+          const { request } = effect
+          const who = incarnation(to)
+          const heard = this.#site.atOnce(next.place, request)
+          next = heard
+            ? this.#hears(next, node, who, heard, told(heard))
+            : this.#send(next, nameFor(to, effect), { kind: 'request', node, who, request })
           break
-        case 'look':
-          next = this.#send(next, keyOf(to, effect), { kind: 'look', node, look: effect.look })
+        }
+        case 'forward': {
+          const { key, term, address } = effect
+          next = this.#send(next, nameFor(to, effect), { kind: 'forward', node, to: Number(address.slice(5)), key, term })
           break
-        case 'forward':
-          next = this.#send(next, keyOf(to, effect), {
-            kind: 'forward',
-            node,
-            to: Number(effect.address.slice(5)),
-            key: effect.key,
-            term: effect.term,
-          })
-          break
+        }
         case 'reply':
           next = this.#replied(next, node, effect.key, effect.reply)
           break
@@ -461,27 +397,17 @@ export class World implements Space<State> {
   }
 
   #replied(state: State, node: number, key: string, reply: Reply): State {
-    const error = errorOf(reply)
+    const error = reply.kind === 'failed' ? reply.error : undefined
     const index = this.#indexOf(key)
     if (!error) this.#checkReply(state, index, reply)
     if (key.includes('@')) {
       // For another process, which has perhaps died since.
-      const sent = state.flight.find(
-        ({ message }) => message.kind === 'hosted' && message.to === node && hostedKey(message.key, message.term) === key,
-      )
+      const mine = ({ message }: Sent) => message.kind === 'hosted' && message.to === node && hostedKey(message.key, message.term) === key
+      const sent = state.flight.find(mine)
       if (sent?.message.kind !== 'hosted') return state
-      const hosted = sent.message
-      const rest = this.#without(state, sent)
       const passing = error && ['not-leader', 'closed', 'log-failed'].includes(error.code)
       if (error && !passing && error.code !== 'outcome-unknown') throw new Fault(`${key} fails: ${error.message}`, ['reply'])
-      const what = passing ? 'refused' : error ? 'lost' : 'answered'
-      return this.#send(rest, `f${hosted.node} ${hosted.key} ${hosted.term} ${what}`, {
-        kind: 'forwarded',
-        node: hosted.node,
-        key: hosted.key,
-        term: hosted.term,
-        reply: what,
-      })
+      return this.#forwarded(this.#without(state, sent), sent.message, passing ? 'refused' : error ? 'lost' : 'answered')
     }
     if (!error) return this.#told(state, index)
     const { tries } = state.clients[index]!
@@ -489,8 +415,20 @@ export class World implements Space<State> {
     return { ...state, clients: state.clients.with(index, this.#client(tries, 'waits', 0)) }
   }
 
+  /** What became of a command that was passed on is on its way back. */
+  #forwarded(state: State, { node, key, term }: Extract<Message, { kind: 'hosted' }>, reply: 'lost' | 'refused' | 'answered'): State {
+    const heard = {
+      kind: 'heard',
+      node,
+      input: { type: 'forwarded', key, term, reply },
+      what: `${nameOf(node)} hears of ${key}: ${reply}`,
+    } as const
+    return this.#send(state, `f${node} ${key} ${term} ${reply}`, reply === 'answered' ? { ...heard, told: this.#indexOf(key) } : heard)
+  }
+
   /** Nobody is told anything before it stands accepted in the log, and then what stands there. */
-  #checkReply({ log, clients }: State, index: number, reply: Reply): void {
+  #checkReply({ place, clients }: State, index: number, reply: Reply): void {
+    const { log } = place
     const command = this.#commands[index]!
     const won = log.won.get(command.id)
     const wrong = (what: string) =>
@@ -537,34 +475,37 @@ export class World implements Space<State> {
   /** @param key tells this message from all others */
   #send(state: State, key: string, message: Message): State {
     let sent = this.#sent.get(key)
-    if (!sent) this.#sent.set(key, (sent = { number: this.#sent.size + 1, message }))
+    if (!sent) this.#sent.set(key, (sent = { number: this.#sent.size + 1, key, message }))
     const { number } = sent
     const at = state.flight.findIndex(other => other.number > number)
     return { ...state, flight: state.flight.toSpliced(at < 0 ? state.flight.length : at, 0, sent) }
   }
 }
 
-/** What a process hears, as opposed to what goes to others. */
-const inputs: ReadonlySet<Message['kind']> = new Set(['appended', 'looked', 'forwarded'])
+const spent = (state: State, fault: keyof Faults): State => ({ ...state, left: { ...state.left, [fault]: state.left[fault] - 1 } })
 
-function heard(message: Message): string {
-  const name = nameOf(message.node)
-  if (message.kind === 'appended')
-    return `${name} hears of append ${message.append}: ${message.answers.map(({ status }) => status).join(', ')}`
-  if (message.kind === 'looked') return `${name} hears that ${message.head} is the end`
-  return message.kind === 'forwarded' ? `${name} hears of ${message.key}: ${message.reply}` : message.kind
+function shown(request: LogRequest): string {
+  if (request.type === 'append')
+    return `append ${request.append} (${request.records.map(({ kinds }) => kinds?.join('+') || 'rejection').join(', ')})`
+  return request.type === 'look' ? 'look at the end' : `${request.request.api} (${request.lane} ${request.call})`
+}
+
+function told(heard: Input): string {
+  if (heard.type === 'appended') return `of append ${heard.append}: ${heard.answers.map(({ status }) => status).join(', ')}`
+  return heard.type === 'called' ? `of ${heard.lane} ${heard.call}: ${heard.reply.error}` : 'where the end is'
 }
 
 const without = (flight: readonly Sent[], sent: Sent): readonly Sent[] => flight.filter(each => each !== sent)
 const nameOf = (node: number): string => `node-${node}`
 const hostedKey = (key: string, term: number): string => `${key}@${term}`
 /** Tells what a process sends from what it, and all others, send otherwise. Asked again and again for the same effects. */
-const keys = new WeakMap<Effect, string>()
-function keyOf(point: Point, effect: Effect): string {
-  let key = keys.get(effect)
-  if (key === undefined) keys.set(effect, (key = `${incarnation(point)} ${JSON.stringify(effect)}`))
-  return key
+const names = new WeakMap<Effect, string>()
+function nameFor(point: Point, effect: Effect): string {
+  let name = names.get(effect)
+  if (name === undefined) names.set(effect, (name = `${incarnation(point)} ${textOf(effect)}`))
+  return name
 }
+
 const incarnation = ({ start }: Point): string => `${start.name}/${start.life}`
 
 /** The log as far as a position. */
