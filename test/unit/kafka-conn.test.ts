@@ -344,6 +344,25 @@ describe('the client', () => {
     client.close()
   })
 
+  test('believes a coordinator that is doubted only where nobody names another', async () => {
+    // Each names the one of its own number as the coordinator.
+    const naming = (node: () => number) =>
+      broker(({ id, key }, socket) => {
+        if (key === 18) socket.write(versions(id))
+        else socket.write(frame(id, [0, 0, 0, 0, 0, 2, 2, 0x78, 0, 0, 0, node(), 2, 0x61, 0, 0, 0, 9, 0, 0, 1, 0, 0]))
+      })
+    let others = 2
+    const [parted, ...rest] = await Promise.all([naming(() => 1), naming(() => others), naming(() => others)])
+    const client = new KafkaClient(settings([parted.port, ...rest.map(({ port }) => port)], { requestTimeout: 5_000 }))
+    for (let i = 0; i < 20; i++) expect(await client.coordinator('x', 1)).toBe(2)
+    others = 1
+    const from = performance.now()
+    expect(await client.coordinator('x', 1)).toBe(1)
+    // All have said so: nobody is waited for.
+    expect(performance.now() - from).toBeLessThan(1_000)
+    client.close()
+  })
+
   test('tells when no broker can be reached', async () => {
     const { port } = await broker(() => {})
     const client = new KafkaClient(settings(port, { connectTimeout: 100 }))

@@ -47,6 +47,9 @@ const apis = {
 const produceKey = 0
 const endTxnKey = 26
 
+/** How long who gives out ids or coordinates may take, ms: others take over from a broker that is gone sooner than that. */
+const coordination = 10_000
+
 /** What a broker must take for us to work with it: every version that is used above, and the lowest of the two that are negotiated. */
 export const needed: readonly Api[] = [...Object.values(apis), { key: produceKey, version: 11 }, { key: endTxnKey, version: 4 }]
 
@@ -269,10 +272,11 @@ export function initProducerId(conn: Conn, args: InitProducerIdArgs): Promise<Pr
     .appendInt64(args.producerId)
     .appendInt16(args.epoch)
     .appendTaggedFields()
-  return conn.request(apis.initProducerId, body, reader => {
+  const parse = (reader: Reader): ProducerAnswer => {
     reader.skip(4)
     return { error: code(reader), producerId: reader.readInt64(), epoch: reader.readInt16() }
-  })
+  }
+  return conn.request(apis.initProducerId, body, parse, coordination)
 }
 
 export interface AddPartitionsArgs {
@@ -290,7 +294,7 @@ export function addPartitions(conn: Conn, args: AddPartitionsArgs): Promise<{ re
     .appendString(args.topic)
     .appendArray([...args.partitions], (w, partition) => w.appendInt32(partition), true, false)
   body.appendTaggedFields().appendTaggedFields()
-  return conn.request(apis.addPartitions, body, reader => {
+  const parse = (reader: Reader): { readonly error: Code } => {
     reader.skip(4)
     const errors = reader.readArray(() => {
       reader.readString()
@@ -300,7 +304,8 @@ export function addPartitions(conn: Conn, args: AddPartitionsArgs): Promise<{ re
       })
     })
     return { error: errors.flat().find(error => error !== 'NONE') ?? 'NONE' }
-  })
+  }
+  return conn.request(apis.addPartitions, body, parse, coordination)
 }
 
 export interface EndTxnArgs {
@@ -321,11 +326,12 @@ export function endTxn(conn: Conn, args: EndTxnArgs): Promise<ProducerAnswer> {
     .appendInt16(epoch)
     .appendBoolean(args.commit)
     .appendTaggedFields()
-  return conn.request({ key: endTxnKey, version }, body, reader => {
+  const parse = (reader: Reader): ProducerAnswer => {
     reader.skip(4)
     const error = code(reader)
     return version >= 5 ? { error, producerId: reader.readInt64(), epoch: reader.readInt16() } : { error, producerId, epoch }
-  })
+  }
+  return conn.request({ key: endTxnKey, version }, body, parse, coordination)
 }
 
 export interface CoordinatorAnswer extends Outcome {

@@ -118,14 +118,16 @@ export class KafkaClient {
 
   /**
    * The broker that coordinates a transactional id. Waits, up to `requestTimeout`, while there is none.
+   * @param doubted who did not do it well: believed only where nobody names another. A broker that is parted from the others, and still
+   *   reached by us, takes itself for the coordinator that it was
    * @throws Refused, as with TRANSACTIONAL_ID_AUTHORIZATION_FAILED; Disconnected
    */
-  async coordinator(transactionalId: string): Promise<number> {
+  async coordinator(transactionalId: string, doubted?: number): Promise<number> {
     const deadline = Date.now() + this.settings.requestTimeout
     for (;;) {
       const { error, message, node, host, port } = await this.#race(
         conn => findCoordinator(conn, { transactionalId }),
-        answer => answer.error === 'NONE',
+        answer => answer.error === 'NONE' && answer.node !== doubted,
       )
       if (error === 'NONE') {
         if (!this.#brokers.has(node)) this.#brokers.set(node, { id: node, host, port })

@@ -33,6 +33,8 @@ const RETRY_MOST = 500
 const ASIDE = 20
 /** How long a read that does not wait tries to reach a broker, ms. */
 const PATIENCE = 10_000
+/** How long a coordinator may say that it is busy before others are asked who coordinates, ms: one that is parted from them says so for ever. */
+const BUSY = 2_000
 /** How long the look at a gap may take, ms: meanwhile the transaction is open, and nobody reads past it. */
 const GAP_PATIENCE = 3_000
 
@@ -88,6 +90,8 @@ export class PartitionLog implements Log {
   readonly #closing = new AbortController()
   #keys = 0
   #cancelTick: (() => void) | undefined
+  /** Who coordinates the transactional id, as far as is known, and since when it does nothing but say that it is busy. */
+  #coordinator: { readonly node: number; busy: number | undefined } | undefined
   /** How far a committed read has come. */
   #passed: Position = 0
   /** A waiting read is on its way: it tells what passes. */
@@ -374,7 +378,7 @@ export class PartitionLog implements Log {
     let reply: Reply
     try {
       const line = await this.#connection(key, async () => {
-        const node = transactionalId === null ? this.#topic.leader(this.#partition)?.node : await this.#topic.coordinator(transactionalId)
+        const node = transactionalId === null ? this.#topic.leader(this.#partition)?.node : await this.#findCoordinator(transactionalId)
         if (node === undefined) throw new Disconnected('nobody leads the partition now', false)
         return this.#topic.connect(node, 'coordinate')
       })
@@ -384,11 +388,29 @@ export class PartitionLog implements Log {
       else if (error instanceof Disconnected) reply = { error: error.sent ? LOST : UNSENT, message: error.message }
       else throw error
     }
-    if (reply.error === LOST || reply.error === UNSENT || reply.error.includes('COORDINATOR')) {
-      if (reply.error !== 'COORDINATOR_LOAD_IN_PROGRESS') this.#drop(key)
-      await this.#topic.refresh()
-    }
+    const elsewhere =
+      reply.error === LOST ||
+      reply.error === UNSENT ||
+      (reply.error.includes('COORDINATOR') && reply.error !== 'COORDINATOR_LOAD_IN_PROGRESS') ||
+      (transactionalId !== null && this.#isBusyTooLong(reply))
+    if (elsewhere) this.#drop(key)
+    if (elsewhere || reply.error === 'COORDINATOR_LOAD_IN_PROGRESS') await this.#topic.refresh()
     return reply
+  }
+
+  /** Believed no more once it would not do. */
+  async #findCoordinator(transactionalId: string): Promise<number> {
+    const node = await this.#topic.coordinator(transactionalId, this.#coordinator?.node)
+    this.#coordinator = { node, busy: undefined }
+    return node
+  }
+
+  #isBusyTooLong({ error }: Reply): boolean {
+    const coordinator = this.#coordinator
+    if (!coordinator) return false
+    if (error === 'CONCURRENT_TRANSACTIONS') coordinator.busy ??= this.#clock.now()
+    else coordinator.busy = undefined
+    return coordinator.busy !== undefined && this.#clock.now() - coordinator.busy > BUSY
   }
 
   async #connection(key: string, connect: () => Promise<Line>): Promise<Line> {

@@ -26,8 +26,8 @@ export interface Wire {
   refresh(): Promise<void>
   /** @throws Disconnected */
   connect(node: number, purpose: string): Promise<Line>
-  /** The broker that coordinates the transactions of this id. @throws Disconnected, Refused */
-  coordinator(transactionalId: string): Promise<number>
+  /** The broker that coordinates the transactions of this id: not the one that is doubted, unless nobody names another. @throws Disconnected, Refused */
+  coordinator(transactionalId: string, doubted?: number): Promise<number>
 }
 
 /** A topic over sockets. */
@@ -42,7 +42,7 @@ export function socketWire(topic: Topic): Wire {
     leader: partition => topic.leader(partition),
     refresh: () => topic.refresh(),
     connect: async (node, purpose) => lineOn(await topic.client.connect(node, purpose)),
-    coordinator: transactionalId => topic.client.coordinator(transactionalId),
+    coordinator: (transactionalId, doubted) => topic.client.coordinator(transactionalId, doubted),
   }
 }
 

@@ -141,8 +141,8 @@ export class SimulatedWire implements Wire {
     })
   }
 
-  async coordinator(transactionalId: string): Promise<number> {
-    const answer = await this.#any<'find-coordinator'>({ api: 'find-coordinator', transactionalId })
+  async coordinator(transactionalId: string, doubted?: number): Promise<number> {
+    const answer = await this.#any<'find-coordinator'>({ api: 'find-coordinator', transactionalId }, ({ node }) => node !== doubted)
     if (!answer) throw new Disconnected('no broker answers', false)
     if (answer.error !== 'NONE') throw new Refused(`no coordinator: ${answer.error}`, answer.error)
     return answer.node
@@ -159,14 +159,24 @@ export class SimulatedWire implements Wire {
     if (leader >= 0 && leaderEpoch >= (this.#leader?.epoch ?? -1)) this.#leader = { node: leader, epoch: leaderEpoch }
   }
 
-  /** Whoever answers first. */
-  #any<K extends 'metadata' | 'find-coordinator'>(request: ClusterRequest & { api: K }): Promise<ClusterReplies[K] | undefined> {
+  /** The first answer that will do, or any if there is none. */
+  #any<K extends 'metadata' | 'find-coordinator'>(
+    request: ClusterRequest & { api: K },
+    willDo: (reply: ClusterReplies[K]) => boolean = () => true,
+  ): Promise<ClusterReplies[K] | undefined> {
     return new Promise(resolve => {
-      this.#process.after(LOOK, () => resolve(undefined))
-      for (let node = 0; node < this.#driver.brokers; node++) {
+      const { brokers } = this.#driver
+      let second: ClusterReplies[K] | undefined
+      let answers = 0
+      const take = (reply: ClusterReplies[K]) => {
+        second = reply
+        if (willDo(reply) || ++answers === brokers) resolve(reply)
+      }
+      this.#process.after(LOOK, () => resolve(second))
+      for (let node = 0; node < brokers; node++) {
         this.#process.after(this.#network.delay(), () =>
           this.#driver.ask(node, request, reply => {
-            if (reply) this.#process.after(this.#network.delay(), () => resolve(reply as ClusterReplies[K]))
+            if (reply) this.#process.after(this.#network.delay(), () => take(reply as ClusterReplies[K]))
           }),
         )
       }
