@@ -34,6 +34,7 @@ import {
   securityProperties,
 } from './kafka/security.ts'
 import type { Order, Report } from './kafka/supervisor.ts'
+import { Links } from './links.ts'
 
 export interface ClusterOptions extends SecurityOptions {
   /** Default: 1. */
@@ -46,6 +47,8 @@ export interface ClusterOptions extends SecurityOptions {
   readonly ports?: readonly number[]
   /** Where its data stays. Default: a temporary folder that is removed with the cluster. */
   readonly folder?: string
+  /** Whether the network between the brokers can be parted: `Cluster.links`. */
+  readonly links?: boolean
   /** Arguments for Java after ours, which ask for little memory and a fast start. */
   readonly jvm?: readonly string[]
 }
@@ -108,6 +111,8 @@ export class Cluster implements AsyncDisposable {
   readonly brokers: readonly Broker[]
   /** With TLS: what clients need. */
   readonly certificates: Certificates | undefined
+  /** If they were asked for. */
+  readonly links: Links | undefined
   readonly #supervisor: Supervisor
   readonly #installation: Installation
   #closed: Promise<void> | undefined
@@ -118,11 +123,13 @@ export class Cluster implements AsyncDisposable {
     supervisor: Supervisor,
     brokers: readonly Broker[],
     certificates: Certificates | undefined,
+    links: Links | undefined,
   ) {
     this.version = installation.version
     this.folder = folder
     this.brokers = brokers
     this.certificates = certificates
+    this.links = links
     this.#installation = installation
     this.#supervisor = supervisor
   }
@@ -132,6 +139,7 @@ export class Cluster implements AsyncDisposable {
     const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'mainstem-kafka-'))
     mkdirSync(folder, { recursive: true })
     const supervisor = new Supervisor(folder, options.folder === undefined ? 'remove' : 'keep')
+    const links = options.links ? new Links() : undefined
     try {
       const wishes = Array.from({ length: count }, (_, n) => [wanted[n] ?? 0, 0, 0]).flat()
       const free = (await supervisor.tell({ do: 'ports', wanted: wishes })) as number[]
@@ -142,10 +150,16 @@ export class Cluster implements AsyncDisposable {
       const command = [...javaCommand(installation), ...jvm, 'kafka.Kafka']
       const brokers = ports.map((own, n) => new Broker(n + 1, own, folder, supervisor, command))
       const certificates = tls === false ? undefined : makeCertificates(folder)
-      const cluster = new Cluster(installation, folder, supervisor, brokers, certificates)
+      const cluster = new Cluster(installation, folder, supervisor, brokers, certificates, links)
+      const doors = await Promise.all(
+        ports.map(async ({ client, internal, controller }, n): Promise<Ports> => {
+          if (links === undefined) return ports[n]!
+          return { client, internal: await links.door(n + 1, internal), controller: await links.door(n + 1, controller) }
+        }),
+      )
       const secure = securityProperties(options, folder)
       for (const { id, data, settings } of brokers) {
-        const all = { ...serverProperties(id, ports, data, protocolOf(options)), ...secure, ...properties }
+        const all = { ...serverProperties(id, ports[id - 1]!, doors, data, protocolOf(options)), ...secure, ...properties }
         const text = Object.entries(all).map(([key, value]) => `${key}=${value}\n`)
         writeFileSync(settings, text.join(''))
       }
@@ -159,6 +173,7 @@ export class Cluster implements AsyncDisposable {
       return cluster
     } catch (error) {
       await supervisor.end()
+      await links?.close()
       throw error
     }
   }
@@ -193,7 +208,7 @@ export class Cluster implements AsyncDisposable {
 
   /** All its processes are gone when it resolves: killed, for nobody needs their data. */
   close(): Promise<void> {
-    return (this.#closed ??= this.#supervisor.end())
+    return (this.#closed ??= this.#supervisor.end().then(() => this.links?.close()))
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -364,18 +379,27 @@ function javaCommand({ java, classPath, prepared }: Installation): string[] {
   return [java, ...MINIMAL_JVM, ...(existsSync(archive) ? [`-XX:SharedArchiveFile=${archive}`] : []), '-cp', classPath]
 }
 
-/** One controller in each broker; clients, brokers and controllers have a listener each. What a log needs, and little of everything else. */
-function serverProperties(id: number, ports: readonly Ports[], data: string, protocol: string): Record<string, string | number | boolean> {
-  const own = ports[id - 1]!
-  const outward = `CLIENT://127.0.0.1:${own.client},INTERNAL://127.0.0.1:${own.internal}`
-  const copies = ports.length
+/**
+ * One controller in each broker; clients, brokers and controllers have a listener each. What a log needs, and little of everything else.
+ * @param doors where the others find each broker
+ */
+function serverProperties(
+  id: number,
+  own: Ports,
+  doors: readonly Ports[],
+  data: string,
+  protocol: string,
+): Record<string, string | number | boolean> {
+  const at = ({ client, internal, controller }: Ports): string =>
+    `CLIENT://127.0.0.1:${client},INTERNAL://127.0.0.1:${internal},CONTROLLER://127.0.0.1:${controller}`
+  const copies = doors.length
   const enough = copies >= 3 ? 2 : 1
   return {
     'process.roles': 'broker,controller',
     'node.id': id,
-    'controller.quorum.voters': ports.map(({ controller }, n) => `${n + 1}@127.0.0.1:${controller}`).join(','),
-    listeners: `${outward},CONTROLLER://127.0.0.1:${own.controller}`,
-    'advertised.listeners': outward,
+    'controller.quorum.voters': doors.map(({ controller }, n) => `${n + 1}@127.0.0.1:${controller}`).join(','),
+    listeners: at(own),
+    'advertised.listeners': at(doors[id - 1]!),
     'inter.broker.listener.name': 'INTERNAL',
     'controller.listener.names': 'CONTROLLER',
     'listener.security.protocol.map': `CLIENT:${protocol},INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT`,
