@@ -6,16 +6,12 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { openReplica, type Replica } from '../../src/replica.ts'
 import { bootstrap, makeLog, newUrl } from '../support/kafka.ts'
+import { END_TXN, FETCH, INIT_PRODUCER_ID, onRecord, PRODUCE } from '../support/kafka/requests.ts'
 import { Ledger } from '../support/ledger.ts'
 import { temporaryFolder } from '../support/logs.ts'
 import { type Proxy, type Rule, startProxy } from '../support/proxy.ts'
 import shop from '../support/shop.ts'
 import { kafkaWays, type Way } from '../support/ways.ts'
-
-const PRODUCE = 0
-const FETCH = 1
-const INIT_PRODUCER_ID = 22
-const END_TXN = 26
 
 /** A log, a way to it through a proxy, and one past it. */
 class Net {
@@ -78,15 +74,7 @@ describe.each(kafkaWays)('$strategy $fencing', way => {
     const replica = await net.open('through', way)
     await net.ledger.pay(replica)
     const other = await net.open('past', way)
-    // Beats of the roster are produced, too: the first request with a record is meant, or the reply to that.
-    let asked: number | undefined
-    const note = (bytes: Buffer) => {
-      if (bytes.includes('"decisions"')) asked ??= bytes.readInt32BE(8)
-      return false
-    }
-    if (api === PRODUCE) net.proxy.on({ api, direction: 'request', where: ({ bytes }) => note(bytes) }, 'drop')
-    const where = ({ bytes }: { bytes: Buffer }) => api !== PRODUCE || bytes.readInt32BE(direction === 'request' ? 8 : 4) === asked
-    const rule = net.proxy.on({ api, direction, nth: 1, where }, 'cut')
+    const rule = api === PRODUCE ? onRecord(net.proxy, direction, 'cut') : net.proxy.on({ api, direction, nth: 1 }, 'cut')
     const answers = Array.from({ length: 10 }, (_, n) => net.ledger.pay(replica, `a${n}`, { id: `in-${n}` }))
     await rule.fired()
     expect(await net.ledger.pay(other, 'bob')).toMatchObject({ status: 'accepted', duplicate: false })

@@ -6,14 +6,12 @@
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { bootstrap, makeLog, newUrl } from '../support/kafka.ts'
+import { END_TXN, onRecord } from '../support/kafka/requests.ts'
 import { Ledger } from '../support/ledger.ts'
 import { temporaryFolder } from '../support/logs.ts'
 import { Puppet } from '../support/processes.ts'
 import { startProxy } from '../support/proxy.ts'
 import { kafkaWays, type Way } from '../support/ways.ts'
-
-const END_TXN = 26
-const PRODUCE = 0
 
 class Cast {
   readonly ledger = new Ledger()
@@ -91,7 +89,13 @@ describe.each(kafkaWays.filter(({ strategy }) => strategy === 'leader'))('$strat
     await cast.check(one, two)
   })
 
-  test('a leader that was stopped with a record on its way, which arrives when somebody else reigns: it adds nothing', async () => {
+  test.each([
+    ['a record on its way, which arrives when somebody else reigns', 'late'],
+    // It ends it when it wakes.
+    ...(way.fencing === 'transactions'
+      ? ([['a transaction open, of which it was not told yet that it has its record', 'open']] as const)
+      : []),
+  ] as const)('a leader that was stopped with %s: it adds nothing', async (_, how) => {
     const cast = new Cast()
     const { ledger } = cast
     await makeLog(cast.log, 'shop')
@@ -99,9 +103,12 @@ describe.each(kafkaWays.filter(({ strategy }) => strategy === 'leader'))('$strat
     const old = await cast.join(way, `kafka://${proxy.bootstrap}/${cast.log.split('/').at(-1)}`)
     await ledger.pay(old)
     const next = await cast.join(way)
-    // What is held on its way arrives when the next one reigns, though whoever sent it has heard nothing of that.
-    const [api, what] = way.fencing === 'transactions' ? [END_TXN, ''] : [PRODUCE, '"decisions"']
-    const rule = proxy.on({ api, direction: 'request', where: ({ bytes }) => bytes.includes(what) }, 'hold')
+    const rule =
+      how === 'open'
+        ? onRecord(proxy, 'reply', 'hold')
+        : way.fencing === 'transactions'
+          ? proxy.on({ api: END_TXN, direction: 'request' }, 'hold')
+          : onRecord(proxy, 'request', 'hold')
     const flying = ledger.pay(old, 'late', { id: 'flying' })
     await rule.fired()
     old.stop()
@@ -136,9 +143,12 @@ test('optimistic: one that is stopped with its transaction open is fenced; the o
   await ledger.pay(stopped)
   const other = await cast.join(way)
   await ledger.pay(other)
-  for (const how of ['lost', 'late'] as const) {
-    // The batch stands in the open transaction; its end does not arrive, or arrives when it was ended by somebody else.
-    const rule = proxy.on({ api: END_TXN, direction: 'request', nth: 1 }, how === 'lost' ? 'cut' : 'hold')
+  for (const how of ['lost', 'late', 'unsent'] as const) {
+    // The batch stands in the open transaction; its end does not arrive, or when it was ended by somebody else, or is sent only then.
+    const rule =
+      how === 'unsent'
+        ? onRecord(proxy, 'reply', 'hold')
+        : proxy.on({ api: END_TXN, direction: 'request', nth: 1 }, how === 'lost' ? 'cut' : 'hold')
     const flying = ledger.pay(stopped, 'ann', { id: how })
     await rule.fired()
     stopped.stop()
