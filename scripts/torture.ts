@@ -5,17 +5,18 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
+import { inspect, parseArgs } from 'node:util'
 import { asRound } from '../test/support/end.ts'
 import type { Part, Report } from './torture/part.ts'
 
 const parts: Record<string, () => Promise<Part>> = {
   file: () => import('./torture/file.ts'),
   simulation: () => import('./torture/simulation.ts'),
+  kafka: () => import('./torture/kafka.ts'),
 }
 const FOUND = '.mainstem/torture'
 /** A round that takes longer has got stuck, ms. */
-const STUCK = 600_000
+const STUCK = 1_200_000
 
 const { values } = parseArgs({ options: { minutes: { type: 'string' }, only: { type: 'string' }, seed: { type: 'string' } } })
 const minutes = Number(values.minutes)
@@ -75,7 +76,8 @@ async function stuck(): Promise<never> {
 
 function keep(part: string, kind: string, own: number, error: unknown): void {
   const again = `npm run torture -- --minutes ${minutes} --only ${part} --seed ${seed}`
-  const what = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  // With what caused it.
+  const what = inspect(error)
   const path = join(FOUND, `${part}-${kind}-${own}.txt`)
   mkdirSync(FOUND, { recursive: true })
   writeFileSync(path, `${part} ${kind}, seed of the round ${own}\n${again}\n\n${what}\n`)

@@ -85,12 +85,16 @@ export interface WorkerOptions extends Way {
   readonly env?: Record<string, string>
 }
 
+/** An answer, or that its replica is open, or closed again. */
+type Line = Answer & { readonly ready?: string; readonly done?: true }
+
 /** A process of closed-loop clients (worker.ts). */
 export class Worker extends Process {
   readonly answers: Answer[] = []
+  /** Of its replica, once that is open. */
+  incarnation: string | undefined
   protected readonly child: ChildProcess
   readonly #waiting = new Set<() => void>()
-  #ready = false
   #gone = false
 
   constructor(options: WorkerOptions) {
@@ -104,7 +108,7 @@ export class Worker extends Process {
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       const lines = (rest + text).split('\n')
       rest = lines.pop()!
-      for (const line of lines) this.#take(JSON.parse(line) as Answer & { ready?: true; done?: true })
+      for (const line of lines) this.#take(JSON.parse(line) as Line)
     })
     this.listen()
     void this.ended.then(() => {
@@ -115,7 +119,8 @@ export class Worker extends Process {
 
   /** Resolves when it has so many answers; 0: when it has opened its replica. Also when it is gone. */
   async answered(count: number): Promise<void> {
-    while (!this.#gone && !(this.#ready && this.answers.length >= count)) await new Promise<void>(resolve => this.#waiting.add(resolve))
+    while (!this.#gone && !(this.incarnation !== undefined && this.answers.length >= count))
+      await new Promise<void>(resolve => this.#waiting.add(resolve))
   }
 
   /** Ends it in order. */
@@ -124,8 +129,8 @@ export class Worker extends Process {
     return this.ended
   }
 
-  #take(line: Answer & { ready?: true; done?: true }): void {
-    if (line.ready) this.#ready = true
+  #take(line: Line): void {
+    if (line.ready !== undefined) this.incarnation = line.ready
     else if (!line.done) this.answers.push(line)
     this.#wake()
   }

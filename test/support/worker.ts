@@ -41,7 +41,7 @@ let stopping = false
 process.on('SIGTERM', () => {
   stopping = true
 })
-say({ ready: true })
+say({ ready: (await replica.status()).incarnation })
 
 let count = 0
 await Promise.all(
