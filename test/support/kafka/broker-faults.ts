@@ -12,6 +12,8 @@ import { kafkaWays, wayName } from '../ways.ts'
 import { Crew } from './crew.ts'
 
 const LOOK_AGAIN = 100
+/** Between two commands of a client, ms: ten writers and three brokers share the machine. */
+const PAUSE = 100
 /** Kafka's own, of which transactional ids have their coordinator. */
 const TRANSACTIONS = '__transaction_state'
 
@@ -32,7 +34,7 @@ export class Theatre implements AsyncDisposable {
     const started = await Promise.allSettled(
       kafkaWays.map(way => {
         const topic = `${name}-${wayName(way).replace('/', '-')}`
-        return Crew.start({ brokers: cluster.bootstrap, topic, way, folder, seed, writers: ['proxied', 'direct'] })
+        return Crew.start({ brokers: cluster.bootstrap, topic, way, folder, seed, writers: ['proxied', 'direct'], pause: PAUSE })
       }),
     )
     const crews = started.filter(each => each.status === 'fulfilled').map(({ value }) => value)

@@ -38,6 +38,8 @@ export interface CrewOptions {
   readonly seed: number
   /** For each writer whether it goes through a proxy of its own. */
   readonly writers: readonly ('proxied' | 'direct')[]
+  /** Between two commands of a client, ms. */
+  readonly pause?: number
 }
 
 export class Crew implements AsyncDisposable {
@@ -177,9 +179,9 @@ export class Crew implements AsyncDisposable {
   }
 
   #spawn(data: string, proxy: Proxy | undefined): Worker {
-    const { way, seed, brokers } = this.#options
+    const { way, seed, brokers, pause = 20 } = this.#options
     const log = `kafka://${proxy?.bootstrap ?? brokers}/${this.topic}`
-    const own = { seed: seed * 1_000 + this.#spawned++, accounts: ACCOUNTS, clients: 3, pause: 20, timeout: 60_000 }
+    const own = { seed: seed * 1_000 + this.#spawned++, accounts: ACCOUNTS, clients: 3, pause, timeout: 60_000 }
     return new Worker({ ...way, ...own, log, data })
   }
 
