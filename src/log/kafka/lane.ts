@@ -37,6 +37,8 @@ export type Call =
   | { readonly api: 'gap'; readonly after: Position; readonly before: Position }
   /** Answered when a committed read has passed this position. */
   | { readonly api: 'passed'; readonly position: Position }
+  /** Answered when a record that is no barrier was read committed behind this position, and otherwise after so many milliseconds. */
+  | { readonly api: 'yield'; readonly after: Position; readonly patience: number }
 
 /** What stands in a gap: by this alone a record is found to void others. */
 export interface Between {

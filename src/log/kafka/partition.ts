@@ -87,6 +87,8 @@ export class PartitionLog implements Log {
   readonly #conns = new Map<string, Line>()
   readonly #connecting = new Map<string, Promise<Line>>()
   readonly #passing = new Set<{ readonly position: Position; readonly done: () => void }>()
+  /** Called when a record is read that is no barrier. */
+  readonly #yielding = new Set<() => void>()
   readonly #closing = new AbortController()
   #keys = 0
   #cancelTick: (() => void) | undefined
@@ -94,6 +96,8 @@ export class PartitionLog implements Log {
   #coordinator: { readonly node: number; busy: number | undefined } | undefined
   /** How far a committed read has come. */
   #passed: Position = 0
+  /** Where the last record stands that is no barrier, as far as a waiting read has told. */
+  #written: Position = 0
   /** A waiting read is on its way: it tells what passes. */
   #tailing = false
   /** Leader epoch of the last batch that was read in turn, and where it ended: a leader with another past says so. */
@@ -194,6 +198,11 @@ export class PartitionLog implements Log {
           )
         if (purpose === 'tail' && epoch >= 0) this.#lineage = { epoch, reached: next }
         this.#note(next)
+        const last = records.findLast(record => !isBarrier(record))
+        if (last && purpose === 'tail') {
+          this.#written = storedOf(last).position
+          for (const done of this.#yielding) done()
+        }
         return { records, reached: next }
       }
       if (reply.error === 'OFFSET_OUT_OF_RANGE') {
@@ -299,6 +308,9 @@ export class PartitionLog implements Log {
       case 'passed':
         await this.#untilPassed(request.position)
         return { error: 'NONE' }
+      case 'yield':
+        await this.#yield(request.after, request.patience)
+        return { error: 'NONE' }
     }
   }
 
@@ -339,6 +351,16 @@ export class PartitionLog implements Log {
       this.#closing.signal.addEventListener('abort', waiter.done)
       void this.#passByItself(position)
     })
+  }
+
+  /** Until whoever follows the log has read what somebody wrote behind this, or for so long. */
+  async #yield(after: Position, patience: number): Promise<void> {
+    if (this.#written > after) return
+    const enough = new AbortController()
+    const done = () => enough.abort()
+    this.#yielding.add(done)
+    await nap(this.#clock, patience, AbortSignal.any([enough.signal, this.#closing.signal]))
+    this.#yielding.delete(done)
   }
 
   /** Where nobody follows the log, it is read for this alone. */

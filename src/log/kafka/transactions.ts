@@ -34,9 +34,14 @@ export interface TransactionLaneOptions extends LaneOptions<string> {
 }
 
 /**
- * How long one that was fenced keeps away at most, ms: without chance two can abort each other for ever, and many do nothing else unless
- * they come so seldom that a transaction has its time.
+ * Two who take the id from each other can abort each other for ever. So one that was fenced waits, up to so many milliseconds, until who did it has
+ * committed something: one far away would never come to that if those near came back at once. It may need two transactions, for
+ * the first may be based on what was before its turn.
  */
+const YIELD = 1_000
+/** Then it keeps away by chance, ms, doubled each time up to the most: many who come at once do nothing else. */
+const TURN = 64
+const GLIMPSE = 4
 const KEEP_AWAY = 1_000
 
 export class TransactionLane {
@@ -49,6 +54,12 @@ export class TransactionLane {
   /** The fence was taken, and as far as known nobody has taken it since. */
   #held = false
   #flight: Flight | undefined
+  /** Since when who fenced this one has its turn. */
+  #fencedAt: number | undefined
+  /** Since when it is waited for that. */
+  #yielding: number | undefined
+  /** Of the last record that was committed here. */
+  #own: Position = 0
   #call: number | undefined
   #calls = 0
   #notBefore = 0
@@ -80,9 +91,12 @@ export class TransactionLane {
     else if (input.type === 'close') this.#close()
     else if (input.type === 'reply' && input.call === this.#call) {
       this.#call = undefined
-      this.#hindrance = input.reply.error === 'NONE' ? undefined : refusal(input.reply, this.#options.transactionalId)
-      if (this.#flight) this.#replied(this.#flight, input.reply)
-      else this.#initiated(input.reply)
+      if (this.#yielding !== undefined) this.#yielded(this.#yielding)
+      else {
+        this.#hindrance = input.reply.error === 'NONE' ? undefined : refusal(input.reply, this.#options.transactionalId)
+        if (this.#flight) this.#replied(this.#flight, input.reply)
+        else this.#initiated(input.reply)
+      }
     }
     if (this.#closed) this.#queue.refuse({ status: 'not-written', fatal: true })
     this.#go()
@@ -105,7 +119,7 @@ export class TransactionLane {
         this.#queue.refuse({ status: 'not-written', fenced: true }, head.append.key)
         continue
       }
-      if (!this.#identity) return this.#request(this.#initiation.request(this.#now))
+      if (!this.#identity) return this.#fencedAt === undefined ? this.#request(this.#initiation.request(this.#now)) : this.#yield(this.#fencedAt)
       if (fence === 'take') this.#held = true
       this.#freeze(this.#identity)
     }
@@ -158,7 +172,7 @@ export class TransactionLane {
     // The rival's own InitProducerId ended the transaction; nobody else was waiting for this one.
     if (ended && 'fenced' in refused) this.#open = undefined
     else this.#queue.refuse({ status: 'not-written', ...refused })
-    if ('fenced' in refused) this.#keepAway()
+    if ('fenced' in refused) this.#fenced()
   }
 
   #replied(flight: Flight, reply: Reply): void {
@@ -235,6 +249,7 @@ export class TransactionLane {
     switch (endedBy(reply.error)) {
       case 'committed':
         for (const [index, item] of items.entries()) this.#queue.answer(item, at(first, index))
+        this.#own = first + items.length - 1
         this.#failures = 0
         // Who got through goes on; the rivals are still there.
         this.#fencings >>= 1
@@ -276,11 +291,25 @@ export class TransactionLane {
     this.#flight = undefined
     this.#identity = undefined
     this.#held = false
-    this.#keepAway()
+    this.#fenced()
   }
 
-  #keepAway(): void {
-    this.#notBefore = this.#now + this.#options.random() * Math.min(KEEP_AWAY, 4 * 2 ** Math.min(10, this.#fencings++))
+  #fenced(): void {
+    this.#fencedAt = this.#now
+    this.#notBefore = this.#now
+  }
+
+  #yield(fencedAt: number): void {
+    this.#yielding = this.#now
+    this.#request({ api: 'yield', after: this.#own, patience: Math.max(0, fencedAt + YIELD - this.#now) })
+  }
+
+  #yielded(since: number): void {
+    this.#yielding = undefined
+    this.#fencedAt = undefined
+    // Who fenced it a while ago has had its turn; one that is at it now has more to write.
+    const turn = this.#now > since ? TURN : GLIMPSE
+    this.#notBefore = this.#now + this.#options.random() * Math.min(KEEP_AWAY, turn * 2 ** Math.min(10, this.#fencings++))
   }
 
   #poll(): void {

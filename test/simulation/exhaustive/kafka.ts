@@ -15,7 +15,7 @@ const TOPIC = { topic: 'log', topicId: '00000000-0000-4000-8000-000000000001', p
 /** What was open longer is aborted, ms. */
 const TRANSACTION_TIMEOUT = 10_000
 
-type Asked = Exclude<Call, { api: 'gap' | 'passed' }>
+type Asked = Exclude<Call, { api: 'gap' | 'passed' | 'yield' }>
 
 interface KafkaPlace extends Place {
   readonly cluster: Cluster

@@ -268,6 +268,8 @@ export class Machine {
   #produce(input: Parameters<Producer['step']>[1], lane?: ProducerOutput['lane']): void {
     for (const output of this.#producer!.step(this.#now, input, lane)) {
       if (output.do === 'answer') this.#feed({ type: 'appended', append: output.key, answers: output.answers })
+      // Whoever else may go on may do so in any case.
+      else if (output.request.api === 'yield') this.#produce({ type: 'reply', call: output.call, reply: { error: 'NONE' } }, output.lane)
       else if (output.request.api !== 'passed') this.#wants({ type: 'call', lane: output.lane, call: output.call, request: output.request })
       else if (output.request.position > this.#shard.cursor)
         this.#passing.push({ lane: output.lane, call: output.call, position: output.request.position })
