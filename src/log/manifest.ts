@@ -25,6 +25,8 @@ export interface Beginning {
   readonly state: ShardState
   /** Records that stand before the manifest and have no effect. */
   readonly before: number
+  /** Some of them are records of a log: its own manifest is missing. */
+  readonly orphans: boolean
   /** How far it was looked. */
   readonly reached: Position
 }
@@ -39,18 +41,24 @@ export async function readManifest(
   { upTo = Number.MAX_SAFE_INTEGER, known = 0, signal }: { upTo?: Position; known?: Position; signal?: AbortSignal } = {},
 ): Promise<Beginning> {
   let before = 0
-  for (let after = 0; ; ) {
-    // It is the first record nearly always: no more than that is fetched at first.
-    const first = after === 0 ? { upTo: 1 } : {}
-    const options = { ...first, ...(after < known && !log.freshHead ? { wait: true } : {}), ...(signal ? { signal } : {}) }
+  let orphans = false
+  for (let after = 0, looks = 0; ; looks++) {
+    // It is the first record nearly always: no more than that is fetched at first. That nothing is there does not mean that nothing follows.
+    const first = looks === 0
+    const options = {
+      ...(first ? { upTo: 1 } : {}),
+      ...(after < known && !log.freshHead ? { wait: true } : {}),
+      ...(signal ? { signal } : {}),
+    }
     const { records, reached } = await log.read(after, options)
     signal?.throwIfAborted()
     for (const each of records) {
       const state = manifestIn(each)
-      if (state) return { state, before, reached: each.position }
+      if (state) return { state, before, orphans, reached: each.position }
       before++
+      orphans ||= decode(each.value).kind !== 'foreign'
     }
-    if (reached === after || reached >= upTo) return { state: emptyShard, before, reached }
+    if ((reached === after && !first) || reached >= upTo) return { state: emptyShard, before, orphans, reached }
     after = reached
   }
 }

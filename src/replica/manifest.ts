@@ -91,7 +91,12 @@ async function expectedManifest(log: Log, clock: Clock, signal: AbortSignal): Pr
 
 /** The shard behind its manifest; still empty if it has none. @param known a position that the log certainly has */
 export async function manifestOf(log: Log, signal: AbortSignal, known = 0): Promise<Founded> {
-  const { state, reached } = await readManifest(log, { known: Math.max(known, await log.head()), signal })
+  const { state, reached, orphans } = await readManifest(log, { known: Math.max(known, await log.head()), signal })
+  if (state.log === null && orphans)
+    throw new EngineError(
+      'log-unusable',
+      `${log.description} is damaged: it holds records, but not the manifest that they belong to. Restore a backup of it`,
+    )
   return { state, position: state.log === null ? 0 : reached }
 }
 

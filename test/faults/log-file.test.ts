@@ -214,3 +214,21 @@ test('made official by a restore (a raised generation): the databases are built 
   const fresh = await stage.open(shop)
   expect(await fresh.digest()).toEqual(await again.digest())
 })
+
+test('without its first record: it is damaged, and no other manifest is written behind what is left', async () => {
+  const stage = new Stage('sqlite')
+  const replica = await stage.open(shop, { strategy: 'optimistic' })
+  await replica.execute('pay', { account: 'a', cents: 5 })
+  await replica.close()
+  const path = stage.log.slice('file:'.length)
+  const db = new DatabaseSync(path)
+  db.exec('DELETE FROM record WHERE position = 1')
+  const count = () => (db.prepare('SELECT count(*) AS n FROM record').get() as { n: number }).n
+  const left = count()
+  expect(await failure(new Stage('sqlite').open(shop, { strategy: 'optimistic', log: stage.log }))).toMatchObject({
+    code: 'log-unusable',
+    message: expect.stringMatching(/is damaged: it holds records, but not the manifest/),
+  })
+  expect(count()).toBe(left)
+  db.close()
+})

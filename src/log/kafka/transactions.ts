@@ -119,7 +119,8 @@ export class TransactionLane {
         this.#queue.refuse({ status: 'not-written', fenced: true }, head.append.key)
         continue
       }
-      if (!this.#identity) return this.#fencedAt === undefined ? this.#request(this.#initiation.request(this.#now)) : this.#yield(this.#fencedAt)
+      if (!this.#identity)
+        return this.#fencedAt === undefined ? this.#request(this.#initiation.request(this.#now)) : this.#yield(this.#fencedAt)
       if (fence === 'take') this.#held = true
       this.#freeze(this.#identity)
     }
