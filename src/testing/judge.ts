@@ -14,8 +14,12 @@ import { storedOf } from '../log/kafka/framing.ts'
 import type { Stored } from '../log.ts'
 import { Tenant } from '../projection.ts'
 import { type DataRecord, type Decision, decode, inputHash } from '../record.ts'
-import type { Plan } from './world/plan.ts'
+import type { Ask, Plan } from './world/plan.ts'
 import type { Answered, Run } from './world/run.ts'
+import { EPOCH } from './world/scheduler.ts'
+
+/** Longer than any clock is off in a simulation, ms. */
+const YEARS = 100_000_000_000
 
 export interface Problem {
   readonly check:
@@ -112,10 +116,8 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
   /** What was rejected at this version is rejected there, unless it hangs on the time: nobody has told when it was decided. */
   const rejectedAt = (name: string, version: number, store: Store) => {
     for (const { ask, said } of rejections.get(key(name, `${version}`)) ?? []) {
-      const answers = [0, Number.MAX_SAFE_INTEGER / 4].map(time =>
-        answerOf(decide(app, prepare(app, ask.name, ask.input), store.read, time)),
-      )
-      if (answers[0] === answers[1] && 'answer' in said && said.answer !== answers[0])
+      const answers = [EPOCH - YEARS, EPOCH + YEARS].map(time => attempted(app, ask, store, time))
+      if (answers[0] !== undefined && answers[0] === answers[1] && 'answer' in said && said.answer !== answers[0])
         found('rejection', `${ask.name} of tenant ${name} decides ${answers[0]} at version ${version}, and was told ${said.answer}`)
     }
     rejections.delete(key(name, `${version}`))
@@ -315,8 +317,9 @@ function tidy(
   const [{ strategy }] = plan.nodes as [Plan['nodes'][number]]
   if (plan.nodes.some(each => each.strategy !== strategy)) return
   if (strategy === 'optimistic') {
+    // An id that was made here is not compared with what may be forgotten.
     for (const { id, position, verdict } of verdicts)
-      if (verdict !== 'accepted')
+      if (verdict !== 'accepted' && verdict !== 'expired')
         found('tidy-log', `a decision that was refused (${id}, ${verdict}) stands in the log at position ${position}`)
   }
   // A new producer id, as near the end of its epochs, knows nothing of the old one. A release ends a reign without a claim.
@@ -349,6 +352,15 @@ function freshRejections({ answered }: Run): Map<string, Answered[]> {
 /** The command behind an id that a replica made. */
 const freshly = (run: Run, hash: string) =>
   run.answered.find(({ ask }) => ask.id === undefined && inputHash(ask.name, ask.input) === hash)?.ask
+
+/** What a command comes to, undefined if the app's code fails. */
+function attempted(app: App, ask: Ask, store: Store, time: number): string | undefined {
+  try {
+    return answerOf(decide(app, prepare(app, ask.name, ask.input), store.read, time))
+  } catch {
+    return undefined
+  }
+}
 
 const key = (tenant: string, id: string): string => `${tenant} ${id}`
 
