@@ -11,6 +11,8 @@ export interface Come {
   readonly identity?: Identity
   /** It will not be given: of those who waited for it, nothing was written. */
   readonly refused?: { readonly fenced: true } | { readonly cause: EngineError }
+  /** An identity that is used up nearly: the next request goes out under it, until another producer id comes. */
+  readonly spent?: Identity
   readonly notBefore: number
 }
 
@@ -34,7 +36,9 @@ export class Initiation {
     switch (initiation(reply.error)) {
       case 'done':
         // Near its end the coordinator gives a new producer id: it is asked until it does, before anything is opened.
-        if (this.#transactionalId !== null && reply.epoch! >= LAST_EPOCH) return { notBefore: now }
+        // Under its former epoch each request would be taken for the one before, sent again, and answered alike.
+        if (this.#transactionalId !== null && reply.epoch! >= LAST_EPOCH)
+          return { spent: { producerId: reply.producerId!, epoch: reply.epoch!, sequence: 0 }, notBefore: now }
         this.#end()
         return { identity: { producerId: reply.producerId!, epoch: reply.epoch!, sequence: 0 }, notBefore: now }
       case 'poll':

@@ -162,8 +162,9 @@ export class TransactionLane {
 
   #initiated(reply: Reply): void {
     const ended = this.#open
-    const { identity, refused, notBefore } = this.#initiation.replied(this.#now, reply)
+    const { identity, spent, refused, notBefore } = this.#initiation.replied(this.#now, reply)
     this.#notBefore = notBefore
+    if (spent && this.#open) this.#open = spent
     if (identity) {
       this.#identity = identity
       this.#open = undefined
