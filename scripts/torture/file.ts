@@ -2,7 +2,7 @@
 import { strategies } from '../../src/consistency.ts'
 import { diskFault, powerFailures } from '../../test/support/disk-rounds.ts'
 import { killRounds } from '../../test/support/kill.ts'
-import { seeded } from '../../test/support/logs.ts'
+import { seeded } from '../../src/random.ts'
 import { spoiltCopies, tornCopies } from '../../test/support/torn.ts'
 import type { Counts, Part } from './part.ts'
 

@@ -6,7 +6,7 @@ import { type StrategyName, strategies } from '../consistency.ts'
 import { fencings } from '../log/kafka/settings.ts'
 import type { Alien, Ask, Look, Misfortune, Operation, Plan } from './world/plan.ts'
 import { aliens } from './world/plan.ts'
-import { seeded, uuidOf } from './world/random.ts'
+import { seeded, uuidOf } from '../random.ts'
 import { EPOCH } from './world/scheduler.ts'
 
 export interface Drawing {

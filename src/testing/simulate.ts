@@ -14,7 +14,7 @@ import { type Simulated, simulatePlan } from './simulation.ts'
 import { smaller } from './smaller.ts'
 import { storyOf } from './story.ts'
 import type { Plan } from './world/plan.ts'
-import { seeded } from './world/random.ts'
+import { seeded } from '../random.ts'
 
 export interface Simulation<CI> {
   /** Those left out are never asked. */

@@ -10,7 +10,7 @@ import { openReplica } from '../../src/index.ts'
 import { encodeControl } from '../../src/record.ts'
 import type { NewRecord } from '../../src/log.ts'
 import { Stopwatch } from '../support/clock.ts'
-import { seeded } from '../support/logs.ts'
+import { seeded } from '../../src/random.ts'
 import shop from '../support/shop.ts'
 
 const kinds = ['lost-reply', 'lost', 'late', 'doubled'] as const

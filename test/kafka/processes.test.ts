@@ -12,7 +12,8 @@ import warehouse, { invariant as warehouseInvariant } from '../../examples/wareh
 import type { App } from '../../src/app.ts'
 import { openReplica, type Replica } from '../../src/replica.ts'
 import { makeLog, newUrl } from '../support/kafka.ts'
-import { seeded, temporaryFolder } from '../support/logs.ts'
+import { seeded } from '../../src/random.ts'
+import { temporaryFolder } from '../support/logs.ts'
 import { checkHistory, Worker } from '../support/processes.ts'
 import { kafkaWays, type Way, wayName } from '../support/ways.ts'
 

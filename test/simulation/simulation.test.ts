@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from 'vitest'
 import { type StrategyName, strategies } from '../../src/consistency.ts'
-import { seeded } from '../support/logs.ts'
+import { seeded } from '../../src/random.ts'
 import { judge } from '../support/judge.ts'
 import { calm, type Faults, World } from './world.ts'
 

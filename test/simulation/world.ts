@@ -12,7 +12,7 @@ import type { Appended, NewRecord, Stored } from '../../src/log.ts'
 import { type Decision, encodeControl, inputHash } from '../../src/record.ts'
 import type { Input, Output, Reply, Request } from '../../src/shard/protocol.ts'
 import { Shard } from '../../src/shard.ts'
-import { seeded } from '../support/logs.ts'
+import { seeded } from '../../src/random.ts'
 import shop from '../support/shop.ts'
 
 export interface Faults {

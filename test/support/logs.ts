@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { App } from '../../src/app.ts'
 import { MemoryFile, MemoryLogs, type MemoryOptions } from '../../src/log/memory.ts'
 import { manifestValue } from '../../src/log/manifest.ts'
+import { seeded } from '../../src/random.ts'
 import { openReplica, type Replica, type ReplicaOptions } from '../../src/replica.ts'
 import { atEnd } from './end.ts'
 import { makeLog, newUrl } from './kafka.ts'
@@ -76,17 +77,5 @@ export class Stage {
     const replica = await openReplica(app, { log, data: join(this.folder, `data-${++this.#count}`), ...options })
     atEnd(() => replica.close())
     return replica
-  }
-}
-
-/** A seeded generator (mulberry32), 0 to 1. The seed is printed where a test uses it. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
   }
 }

@@ -1,6 +1,7 @@
 /** A modelled cluster and clients that wait for each answer, in virtual time. */
 import { expect } from 'vitest'
 import { type BatchProducer, decodeBatches, encodeBatch } from '../../src/log/kafka/batch.ts'
+import { seeded } from '../../src/random.ts'
 import {
   Cluster,
   type ClusterInput,
@@ -15,16 +16,6 @@ export const topicId = '00000000-0000-4000-8000-000000000001'
 
 export type Ask<Api extends keyof ClusterReplies> = Omit<Extract<ClusterRequest, { api: Api }>, 'api'>
 
-/** Chance with a seed (mulberry32). */
-export function chance(seed: number): () => number {
-  return () => {
-    seed = (seed + 0x6d2b79f5) | 0
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
-}
-
 /** A cluster, and clients that wait for each answer. */
 export class World {
   readonly cluster: Cluster
@@ -34,7 +25,7 @@ export class World {
   #keys = 0
 
   constructor(options: Partial<ClusterOptions> = {}, seed = 1) {
-    this.random = chance(seed)
+    this.random = seeded(seed)
     this.cluster = new Cluster({ random: this.random, ...options })
   }
 

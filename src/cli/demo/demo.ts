@@ -21,14 +21,3 @@ export interface Demo {
 export const pick = <T>(random: () => number, things: readonly T[]): T => things[Math.floor(random() * things.length)]!
 
 export const numbered = (name: string, count: number): string[] => Array.from({ length: count }, (_, index) => `${name}${index + 1}`)
-
-/** mulberry32: the same numbers for the same seed, so that every strategy meets the same load. */
-export function randomOf(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let value = Math.imul(state ^ (state >>> 15), state | 1)
-    value ^= value + Math.imul(value ^ (value >>> 7), value | 61)
-    return ((value ^ (value >>> 14)) >>> 0) / 4_294_967_296
-  }
-}

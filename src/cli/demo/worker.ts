@@ -8,7 +8,8 @@ import { EngineError } from '../../errors.ts'
 import { uuidv7 } from '../../ids.ts'
 import { folderOf } from '../../replica/data.ts'
 import { openReplica, type Replica } from '../../replica.ts'
-import { type Call, type Demo, randomOf } from './demo.ts'
+import { seeded } from '../../random.ts'
+import type { Call, Demo } from './demo.ts'
 import { demos } from './demos.ts'
 import type { Assignment, Checked, Done, FromWorker, Rebuilt, ToWorker } from './messages.ts'
 
@@ -41,7 +42,7 @@ class Worker {
   async run(): Promise<Done> {
     this.#accepted = this.#rejected = 0
     const { commands, seed } = this.#assignment
-    const random = randomOf(seed)
+    const random = seeded(seed)
     const latencies: number[] = []
     let left = commands
     const caller = async () => {

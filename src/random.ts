@@ -1,4 +1,6 @@
-/** Chance that repeats itself: mulberry32. @returns numbers from 0 to below 1, the same for the same seed */
+/** Chance that repeats itself, for loads, simulations and tests. Nothing that must not be guessed may come from here. */
+
+/** mulberry32. @returns numbers from 0 to below 1, the same for the same seed */
 export function seeded(seed: number): () => number {
   let state = seed >>> 0
   return () => {
