@@ -93,7 +93,6 @@ interface Line {
   readonly tenant: Tenant
   /** All rows, at each version that a database can stand at. */
   readonly rows: Map<number, string>
-  readonly digests: Map<number, string>
   /** Those with events, by the version that they end at. */
   readonly byVersion: Map<number, Place>
 }
@@ -127,7 +126,7 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
     let line = lines.get(name)
     if (line) return line
     const store = openStore(definitionOf(app).database, ':memory:')
-    line = { tenant: new Tenant(app, name, store, shard.log!), rows: new Map(), digests: new Map([[0, '']]), byVersion: new Map() }
+    line = { tenant: new Tenant(app, name, store, shard.log!), rows: new Map(), byVersion: new Map() }
     line.rows.set(0, rowsOf(store, dump))
     lines.set(name, line)
     rejectedAt(name, 0, store)
@@ -175,7 +174,6 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
     if (tenant.state.version !== version)
       found('versions', `the fold comes to version ${tenant.state.version} at position ${position}, the events to ${version}`)
     line.rows.set(version, rowsOf(store, dump))
-    line.digests.set(version, tenant.state.digest)
   }
 
   const again = ({ id, command, hash, events, result, rejection }: Decision, record: DataRecord, position: number, store: Store) => {
@@ -281,11 +279,10 @@ function told(
 const DOUBTFUL: ReadonlySet<string> = new Set(['outcome-unknown', 'aborted'])
 
 /** Ends that an operator has brought about. */
-function isExcused(error: string, { plan: { operations, log, nodes } }: Run): boolean {
+function isExcused(error: string, { plan: { operations, nodes } }: Run): boolean {
   const did = (what: string) => operations.some(each => each.do === what)
   if (error === 'expired') return did('forget')
   if (did('seal') && (error === 'log-sealed' || error === 'outcome-unknown' || error === 'timeout')) return true
-  void log
   return did('release') && nodes.some(({ release }) => release !== nodes[0]!.release)
 }
 

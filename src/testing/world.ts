@@ -8,6 +8,7 @@ import { PartitionLog } from '../log/kafka/partition.ts'
 import type { Log, Logs } from '../log.ts'
 import { encodeControl } from '../record.ts'
 import { type Ground, type Replica, startReplica } from '../replica.ts'
+import { versionOf } from '../replica/answers.ts'
 import { LinkError } from '../replica/link.ts'
 import type { Member, Roster } from '../roster.ts'
 import { Cluster } from './cluster.ts'
@@ -17,7 +18,7 @@ import { type DiskFault, EmbeddedFile, EmbeddedLog } from './world/embedded.ts'
 import { type Armed, Network } from './world/network.ts'
 import type { Ask, Look, Misfortune, Operation, Plan } from './world/plan.ts'
 import { seeded, uuidOf } from '../random.ts'
-import type { Answered, Happening, Looked, Run, Said, Trouble } from './world/run.ts'
+import type { Answered, Chunk, Happening, Looked, Run, Said, Trouble } from './world/run.ts'
 import { EPOCH, Process, Scheduler } from './world/scheduler.ts'
 import { ClusterDriver, SimulatedWire } from './world/wire.ts'
 
@@ -38,6 +39,8 @@ const MOST_EVENTS = 300_000
 const CHECKPOINT = 700
 /** A replica whose log has failed for good is started anew after so long, ms. */
 const SUPERVISION = 500
+/** How long nothing is asked before the replicas are compared, ms. */
+const SETTLING = 2_000
 
 /** What a replica looks like from outside. Survives its processes. */
 interface Node {
@@ -160,10 +163,7 @@ export class World {
       this.#calmDown()
       // Some ask once more in the calm.
       await this.#runUntil(Math.max(this.#scheduler.now, this.#origin + asks.reduce((last, { at }) => Math.max(last, at), 0)))
-      await this.#runUntil(
-        this.#scheduler.now + PATIENCE,
-        () => this.#unfinished === 0 && this.#nodes.every(({ replica, leaving }) => replica && !leaving),
-      )
+      await this.#runUntil(this.#scheduler.now + PATIENCE, () => this.#unfinished === 0 && this.#allThere())
       await this.#end()
       return await this.#result()
     } finally {
@@ -207,6 +207,10 @@ export class World {
     if (this.#scheduler.events >= MOST_EVENTS) this.#trouble('progress', `it goes round in circles: ${MOST_EVENTS} things have happened`)
   }
 
+  #allThere(): boolean {
+    return this.#nodes.every(({ replica, leaving }) => replica && !leaving)
+  }
+
   #calmDown(): void {
     this.#calm = true
     this.#network.calm()
@@ -224,10 +228,15 @@ export class World {
     if (probe && !sealed) {
       for (const { number } of this.#nodes) {
         for (const tenant of this.#tenants) {
-          this.#ask(
-            { at: this.#scheduler.now, node: number, tenant, ...probe, id: `probe-${number}-${tenant}`, timeout: 10_000, repeat: true },
-            true,
-          )
+          this.#ask({
+            at: this.#scheduler.now,
+            node: number,
+            tenant,
+            ...probe,
+            id: `probe-${number}-${tenant}`,
+            timeout: 10_000,
+            repeat: true,
+          })
         }
       }
       await this.#runUntil(this.#scheduler.now + PATIENCE, () => this.#unfinished === 0)
@@ -235,6 +244,9 @@ export class World {
   }
 
   async #result(): Promise<Run> {
+    // What is read on after the last answer of all comes, too; and whoever is started anew for a failure at the very end.
+    await this.#runUntil(this.#scheduler.now + SETTLING)
+    await this.#runUntil(this.#scheduler.now + PATIENCE, () => this.#allThere())
     const finals: Run['finals'][number][] = []
     let waiting = 0
     for (const node of this.#nodes) {
@@ -246,8 +258,6 @@ export class World {
         const read = told ? { read: { atLeast: told.token } } : {}
         void (async () => {
           try {
-            // What is read on after the last answer of all comes, too.
-            await new Promise<void>(resolve => this.#outside.after(2_000, resolve))
             const { version: standing, rows } = (await replica.query(DUMP, undefined, { tenant, timeout: 20_000, ...read })) as Dump
             const { version, digest } = await replica.digest(tenant)
             finals.push({ node: node.name, tenant, version, digest, floor: node.disk.floor(tenant), rows, standing })
@@ -275,9 +285,9 @@ export class World {
   }
 
   /** The whole log, as a broker gives it to whoever reads what is committed. */
-  async #chunks(): Promise<{ bytes: Uint8Array; aborted: readonly { producerId: bigint; firstOffset: number }[]; from: number }[]> {
+  async #chunks(): Promise<Chunk[]> {
     const wire = new SimulatedWire(this.#cluster!, this.#outside, this.#network, { node: -1, transactions: 2, topicId: TOPIC })
-    const chunks: { bytes: Uint8Array; aborted: readonly { producerId: bigint; firstOffset: number }[]; from: number }[] = []
+    const chunks: Chunk[] = []
     let done = false
     const read = async () => {
       for (let from = 0; ; ) {
@@ -460,7 +470,7 @@ export class World {
 
   // --- Clients --------------------------------------------------------------------------------------------------------
 
-  #ask(ask: Ask, probe = false, attempt = 1): void {
+  #ask(ask: Ask, attempt = 1): void {
     if (attempt === 1) this.#unfinished++
     const node = this.#nodes[attempt === 1 ? ask.node : Math.floor(this.#random() * this.#nodes.length)]!
     const begun = this.#scheduler.now
@@ -474,7 +484,7 @@ export class World {
       if ('status' in said) this.#tell(ask.tenant, said.version, said.token)
       const again = ask.repeat && ('error' in said ? said.retry === 'safe' || said.error === 'log-failed' : said === lost)
       if (again && (!this.#calm || this.#scheduler.now < begun + PATIENCE))
-        this.#at(this.#scheduler.now + AGAIN, () => this.#ask(ask, probe, attempt + 1))
+        this.#at(this.#scheduler.now + AGAIN, () => this.#ask(ask, attempt + 1))
       else this.#unfinished--
     }
     this.#happened(node.number, 'asked', { ask, attempt })
@@ -495,7 +505,7 @@ export class World {
         const execute = node.replica.execute as (...args: unknown[]) => Promise<Record<string, unknown>>
         execute
           .call(node.replica, name, input, { tenant, timeout, ...(id === undefined ? {} : { id }) })
-          .then(outcome => back(outcome.status === 'accepted' ? accepted(outcome) : rejected(outcome)))
+          .then(outcome => back(outcome.status === 'accepted' ? accepted(outcome) : rejected(outcome, tenant)))
           .catch((error: unknown) => {
             if (error instanceof EngineError) back({ error: error.code, retry: error.retry, message: error.message, id: error.id ?? null })
             else this.#trouble('crash', trace(error))
@@ -663,12 +673,12 @@ const accepted = ({ version, token, events, result, duplicate }: Record<string, 
   duplicate: duplicate as boolean,
 })
 
-const rejected = ({ code, details, token, duplicate, version }: Record<string, unknown>): Said => ({
+const rejected = ({ code, details, token, duplicate }: Record<string, unknown>, tenant: string): Said => ({
   status: 'rejected',
-  version: typeof version === 'number' ? version : Number(String(token).split(/[@:]/).at(-1)),
+  version: versionOf(token as string, tenant)!,
   token: token as string,
   answer: JSON.stringify({ code, details }),
-  duplicate: (duplicate as boolean | undefined) ?? false,
+  duplicate: duplicate as boolean,
 })
 
 const trace = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error))
