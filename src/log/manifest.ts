@@ -1,7 +1,7 @@
 /** Manifests: as a new log gets them, and as one reads them from a log. */
 import { control, emptyShard, type ShardState } from '../accept.ts'
 import { decode, encodeControl } from '../record.ts'
-import type { Log, Position, Stored } from '../log.ts'
+import type { Log, Position } from '../log.ts'
 
 /** How far versions may lie back, unless the manifest says otherwise. */
 const WINDOW = 10_000
@@ -52,21 +52,14 @@ export async function readManifest(
     }
     const { records, reached } = await log.read(after, options)
     signal?.throwIfAborted()
-    for (const each of records) {
-      const state = manifestIn(each)
-      if (state) return { state, before, orphans, reached: each.position }
+    for (const { value, tenant, position } of records) {
+      const record = decode(value)
+      const state = tenant === null && record.kind === 'manifest' ? control(emptyShard, record) : undefined
+      if (typeof state === 'object') return { state, before, orphans, reached: position }
       before++
-      orphans ||= decode(each.value).kind !== 'foreign'
+      orphans ||= record.kind !== 'foreign'
     }
     if ((reached === after && !first) || reached >= upTo) return { state: emptyShard, before, orphans, reached }
     after = reached
   }
-}
-
-function manifestIn({ value, tenant }: Stored): ShardState | undefined {
-  if (tenant !== null) return undefined
-  const record = decode(value)
-  if (record.kind !== 'manifest') return undefined
-  const state = control(emptyShard, record)
-  return typeof state === 'string' ? undefined : state
 }
