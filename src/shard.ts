@@ -228,12 +228,7 @@ export class Shard {
   /** When `flush` has something to do next: 0 is now, undefined not before another input. */
   get due(): number | undefined {
     if (this.#newReads.length > 0 || this.#quietAttempts.length > 0 || this.#doubtful.length > 0) return 0
-    if (
-      !this.#live ||
-      this.#queued.size === 0 ||
-      (!this.#state.sealed && !this.#isSuperseded() && (this.#role().may === 'wait' || this.#yields()))
-    )
-      return undefined
+    if (!this.#live || this.#queued.size === 0 || (!this.#isVoid() && (this.#role().may === 'wait' || this.#yields()))) return undefined
     let due: number | undefined
     for (const home of this.#queued) {
       if (!this.#mayStart(home)) continue
@@ -1091,7 +1086,7 @@ export class Shard {
 
   /** Campaigns where nobody reigns, or nobody that lives; hands over when stopping, or to who should own the shard. */
   #reign(): void {
-    if (!this.#live || this.#failure || this.#state.log === null || this.#state.sealed || this.#isSuperseded()) return
+    if (!this.#live || this.#failure || this.#state.log === null || this.#isVoid()) return
     if (this.#now < this.#retryCampaignAt || (this.#campaign && this.#now - this.#campaign.since < CAMPAIGN_PATIENCE)) return
     // Out of reach they would pile up.
     if (this.#claiming) return
@@ -1128,7 +1123,12 @@ export class Shard {
     return this.reigning && this.#otherPreferred() && !this.#unwilling.has(this.#preferred!)
   }
 
-  /** Another release is the active one: whatever this one wrote would be void. */
+  /** Whatever this replica wrote would be. */
+  #isVoid(): boolean {
+    return this.#state.sealed || this.#isSuperseded()
+  }
+
+  /** Another release is the active one. */
   #isSuperseded(): boolean {
     const { release } = this.#state
     return release !== null && release !== this.#options.release
@@ -1316,7 +1316,7 @@ export class Shard {
   #checkDrained(): void {
     if (this.#drained || this.#busy()) return
     // On a sealed log no reign can be laid down, nor does it keep anybody out.
-    if (this.reigning && !this.#failure && this.#live && !this.#state.sealed && !this.#isSuperseded()) return this.#reign()
+    if (this.reigning && !this.#failure && this.#live && !this.#isVoid()) return this.#reign()
     this.#drained = true
     this.#out.push({ do: 'drained' })
   }
