@@ -1,13 +1,11 @@
 /** The scopes of the examples are wide enough, and in the bank one that is not is found. */
 import { checkScopes } from 'mainstem/testing'
 import { expect, test } from 'vitest'
-import { accountProjections, deposit, openAccount, transfer } from '../../examples/bank/accounts.ts'
 import bank from '../../examples/bank/app.ts'
-import { bank as model } from '../../examples/bank/model.ts'
-import { withdraw, withdrawProjections } from '../../examples/bank/withdraw.ts'
 import seats from '../../examples/seats.ts'
 import warehouse from '../../examples/warehouse.ts'
 import { bankCommands, seatsCommands, warehouseCommands } from '../support/arbitraries.ts'
+import { bankWith } from './bank-with.ts'
 
 // Each time from another seed, which is printed with what is found.
 test.each([
@@ -18,13 +16,6 @@ test.each([
   const { checked } = await check()
   expect(checked).toBeGreaterThan(500)
 })
-
-/** The bank, with another scope of withdrawals. */
-const bankWith = (scope: typeof withdraw.scope) =>
-  model.app('bank', {
-    project: { ...accountProjections, ...withdrawProjections },
-    commands: { open: openAccount, deposit, transfer, withdraw: { ...withdraw, scope: scope! } },
-  })
 
 test('a withdrawal that leaves out its person: the daily limit is of all accounts', async () => {
   const narrow = bankWith(({ account }) => [`account:${account}`])
