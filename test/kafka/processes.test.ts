@@ -15,7 +15,7 @@ import { makeLog, newUrl } from '../support/kafka.ts'
 import { seeded } from '../../src/random.ts'
 import { temporaryFolder } from '../support/logs.ts'
 import { checkHistory, Worker } from '../support/processes.ts'
-import { kafkaWays, type Way, wayName } from '../support/ways.ts'
+import { kafkaLanes, kafkaWays, type Way, wayName } from '../support/ways.ts'
 
 const PROCESSES = 4
 const ACCOUNTS = 20
@@ -87,7 +87,7 @@ async function agree(replicas: readonly Replica[], sql: string): Promise<void> {
   expect(new Set(digests.map(({ digest }) => digest)).size).toBe(1)
 }
 
-describe.each(kafkaWays)('$strategy $fencing: the examples, contended by three replicas', way => {
+describe.each(kafkaLanes)('$strategy $fencing: the examples, contended by three replicas', way => {
   const seed = 20_260_401
 
   test('bank: 1,500 EUR a day and person, over all accounts', async () => {

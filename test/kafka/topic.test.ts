@@ -12,7 +12,7 @@ import { bootstrap, makeLog, makeTopic, newUrl } from '../support/kafka.ts'
 import { refused } from '../support/ledger.ts'
 import { temporaryFolder } from '../support/logs.ts'
 import shop from '../support/shop.ts'
-import { kafkaWays } from '../support/ways.ts'
+import { kafkaLanes } from '../support/ways.ts'
 
 async function open(log: string, data: string, options: Partial<ReplicaOptions> = {}): Promise<Replica> {
   const replica = (await openReplica(shop, { log, data, timeout: 30_000, ...options })) as unknown as Replica
@@ -44,7 +44,7 @@ async function closesAtOnce(replica: Replica): Promise<void> {
 
 const nameOf = (url: string): string => kafkaSettings(url).topic
 
-describe.each(kafkaWays)('$strategy $fencing', way => {
+describe.each(kafkaLanes)('$strategy $fencing', way => {
   test('deleted and made anew: another log; the replica halts and says so, also when it is started again', async () => {
     const log = newUrl()
     const folder = temporaryFolder()
@@ -121,7 +121,7 @@ test('grown: the next start is refused, and those who run go on', async () => {
   expect(await replica.execute('pay', { account: 'ann', cents: 10 })).toMatchObject({ version: 2 })
 })
 
-describe.each(kafkaWays)('$strategy $fencing', way => {
+describe.each(kafkaLanes)('$strategy $fencing', way => {
   test('a record that the topic does not take: record-too-large, and the others go on', async () => {
     const log = newUrl()
     await makeLog(log, 'shop')

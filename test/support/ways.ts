@@ -15,4 +15,7 @@ export const kafkaWays: readonly Way[] = [
   { strategy: 'optimistic' },
 ]
 
+/** One way for each lane by which a record gets into the topic; the others differ from these in who may write. */
+export const kafkaLanes: readonly Way[] = [{ strategy: 'leader', fencing: 'epoch' }, { strategy: 'first-wins' }, { strategy: 'optimistic' }]
+
 export const wayName = ({ strategy, fencing }: Way): string => `${strategy}${fencing === undefined ? '' : `/${fencing}`}`
