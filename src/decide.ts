@@ -200,10 +200,13 @@ export function project(app: App, write: unknown, event: RecordedEvent, version:
     throw new EngineError(
       'unknown-event',
       `event ${version} is a '${event.type}', which app '${name}' does not know. Keep event types that were used`,
+      { details: { type: event.type, schema: event.schema } },
     )
   if (event.schema > found.version) {
     const newer = `event ${version} is a '${event.type}' of schema version ${event.schema}, app '${name}' knows ${found.version}`
-    throw new EngineError('unknown-event', `${newer}: it was written by a newer release`)
+    throw new EngineError('unknown-event', `${newer}: it was written by a newer release`, {
+      details: { type: event.type, schema: event.schema },
+    })
   }
   let returned: unknown
   try {

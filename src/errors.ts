@@ -61,7 +61,7 @@ export const errorKinds = {
   'log-denied': { retry: 'no', exit: 1, meaning: 'the cluster refuses this client: password, certificate, rights, or clock' },
   'log-unsafe': { retry: 'no', exit: 1, meaning: 'a setting of the cluster would break a promise; `mainstem doctor` says which' },
   'log-sealed': { retry: 'no', exit: 1, meaning: 'the log was sealed: it goes on in its copy' },
-  'unknown-event': { retry: 'no', exit: 1, meaning: 'the log holds an event type that the app does not know' },
+  'unknown-event': { retry: 'no', exit: 1, meaning: 'the log holds an event type, or a schema version of one, that the app does not know' },
   'no-such-version': { retry: 'no', exit: 1, meaning: 'the tenant has not reached this version or time' },
   halted: { retry: 'no', exit: 6, meaning: 'this tenant stopped, as its own state contradicts the log' },
   diverged: { retry: 'no', exit: 6, meaning: 'the database differs from what its log says' },

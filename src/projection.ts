@@ -20,7 +20,7 @@ export interface Folded {
 
 /** Of what a tenant halts for; anything else is a projection that throws. */
 const waysOut = {
-  'unknown-event': 'Add the event type to the app, or run the app that wrote it',
+  'unknown-event': 'Add the event type, or its newer version, to the app, or run the app that wrote it',
   'data-unusable': 'Then start the replica again: it goes on from there',
   'data-in-use': 'Then start the replica again: it goes on from there',
   halted: 'Correct the projection and give the app another `revision`: its database is then built anew beside this one',
@@ -158,9 +158,10 @@ export class Tenant {
     const why = cause instanceof Error ? cause.message : String(cause)
     const code = cause instanceof EngineError && cause.code in waysOut ? (cause.code as keyof typeof waysOut) : 'halted'
     const where = `position ${position} of its log, at version ${version} and digest ${digest} (the record was made at digest ${record.digest})`
+    const unknown = code === 'unknown-event' ? (cause as EngineError).details : undefined
     return new EngineError(code, `tenant ${this.name} stopped at ${where}: ${why}. ${waysOut[code]}`, {
       cause,
-      details: { tenant: this.name, position, version, digest, recordDigest: record.digest },
+      details: Object.assign({ tenant: this.name, position, version, digest, recordDigest: record.digest }, unknown),
     })
   }
 }

@@ -128,7 +128,7 @@ export class Shard {
   /** Passed on and not yet answered: in which term, and whether it was in doubt before. */
   readonly #forwarded = new Map<Request, { readonly term: number; readonly inDoubt: boolean }>()
   readonly #waiting: Read[] = []
-  readonly #types: Set<string>
+  readonly #types: Map<string, number>
   readonly #startedAt: Position
   readonly #patience: number
   readonly #maxOpen: number
@@ -173,7 +173,7 @@ export class Shard {
     this.#options = options
     this.#cursor = this.#startedAt = options.cursor ?? 0
     this.#state = options.state ?? emptyShard
-    this.#types = new Set(options.types)
+    this.#types = new Map(options.types)
     // So that not all campaign at once.
     this.#patience = PATIENCE * (1 + options.random() / 3)
     this.#maxOpen = options.maxOpen ?? 64
@@ -187,8 +187,8 @@ export class Shard {
     return this.#state
   }
 
-  /** Event types that stand in the log up to the cursor. */
-  get types(): Set<string> {
+  /** Event types that stand in the log up to the cursor, each with the newest schema version that it was written with. */
+  get types(): ReadonlyMap<string, number> {
     return this.#types
   }
 
@@ -692,13 +692,15 @@ export class Shard {
     try {
       folded = tenant.fold(shard, stored.position, stored.value, record, this.#options.place)
     } catch (error) {
-      return this.#halt(home, asEngineError(error, 'halted'))
+      const halted = asEngineError(error, 'halted')
+      // The next run begins behind it, and must not find out only when somebody asks for the tenant.
+      if (halted.code === 'unknown-event') this.#met(halted.details as { readonly type: string; readonly schema: number })
+      return this.#halt(home, halted)
     }
     home.version = tenant.state.version
     this.#following.add(home)
-    let last: string | undefined
     for (const [index, { events }] of record.decisions.entries()) {
-      if (folded.verdicts[index] === 'accepted') for (const { type } of events) if (type !== last) this.#types.add((last = type))
+      if (folded.verdicts[index] === 'accepted') for (const event of events) this.#met(event)
     }
     if (folded.verdicts[0] === 'foreign') this.#foreign++
     if (folded.verdicts[0] === 'diverged') this.#out.push({ do: 'suspect', tenant: home.name, ...tenant.state, position: stored.position })
@@ -708,6 +710,10 @@ export class Shard {
       const [first] = record.decisions
       if (first) home.winner = `${first.command} (${first.writes === '*' ? 'everything' : first.writes.join(', ')})`
     }
+  }
+
+  #met({ type, schema }: { readonly type: string; readonly schema: number }): void {
+    if (schema > (this.#types.get(type) ?? 0)) this.#types.set(type, schema)
   }
 
   /** Our own record was read back: what it says is the answer. */

@@ -222,16 +222,20 @@ export class Engine {
     this.#feed({ type: 'beats', beats, preferred })
   }
 
-  /** An app that lacks an event type of its log would halt tenant by tenant; it is told at once. */
+  /** An app that lacks an event type of its log, or a version of it, would halt tenant by tenant; it is told at once. */
   #refuseUnknownEvents(): void {
     for (const { error } of this.#shard.tenants()) if (error?.code === 'unknown-event') throw error
     const { events } = definitionOf(this.#around.app)
-    const unknown = [...this.#shard.types].filter(type => !events.has(type))
+    const unknown = [...this.#shard.types].filter(([type, version]) => version > (events.get(type)?.version ?? 0))
     if (unknown.length === 0) return
+    const told = unknown.map(([type, version]) => {
+      const known = events.get(type)?.version
+      return known === undefined ? type : `${type} of schema version ${version} (the app knows ${known})`
+    })
     throw new EngineError(
       'unknown-event',
-      `the log holds events that the app ${this.#around.app.name} does not know: ${unknown.join(', ')}. Add the event types to the app, or run the app that wrote them`,
-      { details: { unknown } },
+      `the log holds events that the app ${this.#around.app.name} does not know: ${told.join(', ')}. Add the event types, or their newer versions, to the app, or run the app that wrote them`,
+      { details: { unknown: unknown.map(([type]) => type), versions: Object.fromEntries(unknown) } },
     )
   }
 
@@ -278,7 +282,7 @@ export class Engine {
     const { cursor, state, tenants } = this.#shard.sync()
     // The others are found by a search of the log.
     if (!this.log.selective) for (const [name, position] of tenants) this.#unsaved.set(name, position)
-    return { place: this.log.place, cursor, state, types: [...this.#shard.types], tenants: this.#unsaved }
+    return { place: this.log.place, cursor, state, types: new Map(this.#shard.types), tenants: this.#unsaved }
   }
 
   advanced(cursor: Position): void {

@@ -15,8 +15,8 @@ export interface Progress {
   readonly place: string
   readonly cursor: Position
   readonly state: ShardState
-  /** Event types that stand in the log up to the cursor. */
-  readonly types: readonly string[]
+  /** Event types that stand in the log up to the cursor, each with the newest schema version that it was written with. */
+  readonly types: ReadonlyMap<string, number>
 }
 
 /** Of one shard, to be stored. */
@@ -63,10 +63,13 @@ export class ProgressFile implements ProgressStore {
     const { place, cursor } = row
     try {
       const state = JSON.parse(row.state as string) as ShardState | null
+      // A list, as it was kept before, does not tell the versions: the log does, when it is read again.
       const types = JSON.parse(row.types as string) as unknown
       if (!Number.isSafeInteger(cursor) || (cursor as number) < 0 || typeof state?.generation !== 'number') return undefined
-      if (!Array.isArray(types) || !types.every(type => typeof type === 'string')) return undefined
-      return { place: place as string, cursor: cursor as number, state, types }
+      if (typeof types !== 'object' || types === null || Array.isArray(types)) return undefined
+      const versions = Object.entries(types)
+      if (!versions.every(([, version]) => Number.isSafeInteger(version))) return undefined
+      return { place: place as string, cursor: cursor as number, state, types: new Map(versions as [string, number][]) }
     } catch {
       return undefined
     }
@@ -81,7 +84,7 @@ export class ProgressFile implements ProgressStore {
       db.exec('BEGIN IMMEDIATE')
       try {
         for (const [partition, { place, cursor, state, types, tenants }] of advances) {
-          save.run(partition, place, cursor, JSON.stringify(state), JSON.stringify(types))
+          save.run(partition, place, cursor, JSON.stringify(state), JSON.stringify(Object.fromEntries(types)))
           for (const [name, position] of tenants) move.run(partition, name, position)
         }
         db.exec('COMMIT')

@@ -128,5 +128,5 @@ export interface ShardOptions {
   /** Where a former run stopped. */
   readonly cursor?: Position
   readonly state?: ShardState
-  readonly types?: Iterable<string>
+  readonly types?: ReadonlyMap<string, number>
 }

@@ -76,6 +76,29 @@ describe('an event in the log that the app does not know', () => {
     expect(error).toMatchObject({ code: 'unknown-event', message: expect.stringMatching(/schema version 2.*knows 1.*newer release/) })
   })
 
+  test('of a schema to come, in what was followed before: the same data directory, and the next run of one that met it while following', async () => {
+    const stage = new Stage('sqlite')
+    const second = await open(stage, release({ schema: 2 }), 'data')
+    const first = await open(stage, release({ schema: 1 }), 'other')
+    await first.execute('doPaid', { cents: 1 })
+    await second.execute('doPaid', { cents: 2 })
+    expect(await failure(first.query('sum', undefined, { read: 'linearizable' }))).toMatchObject({
+      code: 'unknown-event',
+      message: expect.stringMatching(/tenant default stopped at position \d+.*'Paid' of schema version 2.*knows 1.*newer version/),
+      details: { type: 'Paid', schema: 2 },
+    })
+    await first.close()
+    await second.close()
+    // Nothing is left to read: what is known of the log tells it.
+    for (const data of ['data', 'other']) {
+      const error = await failure(open(stage, release({ schema: 1 }), data))
+      expect(error).toMatchObject({ code: 'unknown-event', details: { unknown: ['Paid'], versions: { Paid: 2 } } })
+      expect(error.message).toMatch(/does not know: Paid of schema version 2 .the app knows 1..*run the app that wrote them/)
+    }
+    const again = await open(stage, release({ schema: 2 }), 'other')
+    expect(await again.query('sum')).toBe(3)
+  })
+
   test('two apps of one name, with different events, at the same time: that tenant stops in the one that does not know', async () => {
     const stage = new Stage('sqlite')
     const one = await open(stage, release({ more: ['Gifted'] }), 'one')

@@ -1,5 +1,6 @@
 /** The file that keeps how far shards were followed. What is wrong with it is in test/faults/data. */
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { expect, onTestFinished, test } from 'vitest'
 import { emptyShard } from '../../src/accept.ts'
 import { type Advance, ProgressFile } from '../../src/replica/progress.ts'
@@ -15,7 +16,7 @@ const advance = (cursor: number, tenants: [string, number][] = []): Advance => (
   place: 'here',
   cursor,
   state: { ...emptyShard, log: 'log-1', generation: 1 },
-  types: ['Paid'],
+  types: new Map([['Paid', 1]]),
   tenants: new Map(tenants),
 })
 
@@ -54,6 +55,16 @@ test('all of it is stored, or nothing', () => {
   expect(progress.position(0, 'ann')).toBe(4)
   progress.save(new Map([[0, advance(9)]]))
   expect(progress.load(0)).toMatchObject({ cursor: 9 })
+})
+
+test('a file that kept event types without their versions tells nothing: the log is read again', () => {
+  const { path, progress } = file()
+  progress.save(new Map([[0, advance(5)]]))
+  progress.close()
+  const db = new DatabaseSync(path)
+  db.exec(`UPDATE shard SET types = '["Paid"]'`)
+  db.close()
+  expect(file(path).progress.load(0)).toBeUndefined()
 })
 
 test('ten thousand tenants are stored in a moment', () => {
