@@ -93,3 +93,7 @@ export class EngineError extends Error {
     this.details = extras.details
   }
 }
+
+/** Also one of another copy of this package: the one that a user's app imports. */
+export const isEngineError = (error: unknown): error is EngineError =>
+  error instanceof EngineError || (error instanceof Error && error.name === 'EngineError' && (error as EngineError).code in errorKinds)

@@ -5,14 +5,13 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { App, Outcome } from '../app.ts'
 import { revision } from '../app.ts'
-import { EngineError } from '../errors.ts'
+import { EngineError, isEngineError } from '../errors.ts'
 import { isKafka, openLogs } from '../log/open.ts'
 import { folderOf, socketPath, tenantsIn } from '../replica/data.ts'
 import { Link, LinkError } from '../replica/link.ts'
 import { manifestOf } from '../replica/manifest.ts'
 import { openReplica, type QueryOptions, type Status } from '../replica.ts'
 import type { Cli } from './context.ts'
-import { isEngineError } from './failure.ts'
 import type { Settings } from './settings.ts'
 
 export interface Access {

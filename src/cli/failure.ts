@@ -1,5 +1,5 @@
 /** What went wrong, for people and for programs, and the exit status that says so. */
-import { EngineError, type ErrorCode, errorKinds, type Retry } from '../errors.ts'
+import { type ErrorCode, errorKinds, isEngineError, type Retry } from '../errors.ts'
 import { paintErrors } from './output.ts'
 
 /** Codes of the command line itself, beside those of the engine: wrong arguments, and files that cannot be read or written. */
@@ -43,11 +43,6 @@ export function failureOf(error: unknown): Failure {
     return { code: 'file', exit: 1, message: explain(code, path, message), retry: 'no' }
   if (code === 'ERR_SQLITE_ERROR') return { code: 'file', exit: 1, message: `SQLite says: ${message}`, retry: 'no' }
   return { code: 'internal', exit: 1, message, retry: 'unknown' }
-}
-
-export function isEngineError(error: unknown): error is EngineError {
-  if (error instanceof EngineError) return true
-  return error instanceof Error && error.name === 'EngineError' && (error as EngineError).code in errorKinds
 }
 
 function explain(code: string, path: string, message: string): string {

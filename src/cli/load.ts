@@ -4,8 +4,8 @@ import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type App, isApp } from '../app.ts'
-import { EngineError } from '../errors.ts'
-import { CliError, isEngineError } from './failure.ts'
+import { EngineError, isEngineError } from '../errors.ts'
+import { CliError } from './failure.ts'
 
 /** The app in a file: its default export. @throws CliError, EngineError invalid-app */
 export async function loadApp(path: string): Promise<App> {

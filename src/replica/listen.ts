@@ -31,7 +31,8 @@ export function checkListen({ host = '127.0.0.1', port = 0, advertise, secret }:
     )
 }
 
-const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
 
 /** Where the others shall reach this replica: as the options say, and what they leave open, as the environment does. @throws EngineError invalid-option */
 export function listenOf(listen: Listen | undefined, env: NodeJS.ProcessEnv): Listen {

@@ -1,0 +1,113 @@
+/** A request as the routes see it, and their answer: neither knows whether it came as a `Request` or from node:http. */
+import { EngineError } from '../errors.ts'
+import { Problem } from './problem.ts'
+import type { Service } from './service.ts'
+
+export interface Call {
+  /** Of the command or query. */
+  readonly name: string
+  /** As the path says it. */
+  readonly pathTenant: string | undefined
+  header(name: string): string | undefined
+  /** The body as text. @throws Problem too-large */
+  body(limit: number): Promise<string>
+  /** For who looks at more of it: access. Its body may be gone. */
+  request(): Request
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Record<string, string>
+  readonly body: string
+}
+
+export const json = (value: unknown, headers: Record<string, string> = {}): Answer => ({
+  status: 200,
+  headers: { 'content-type': 'application/json', ...headers },
+  body: JSON.stringify(value) ?? 'null',
+})
+
+/** @throws Problem malformed where path and header name two */
+export function tenantOf({ pathTenant, header }: Pick<Call, 'pathTenant' | 'header'>): string {
+  const named = header('mainstem-tenant')
+  if (named !== undefined && pathTenant !== undefined && named !== pathTenant)
+    throw new Problem('malformed', { detail: 'the path names one tenant, and the header Mainstem-Tenant another' })
+  return named ?? pathTenant ?? 'default'
+}
+
+/** The JSON of a body, undefined for none. @throws Problem */
+export async function readJson(call: Call, limit: number): Promise<unknown> {
+  const text = await call.body(limit)
+  if (text === '') return undefined
+  const type = call.header('content-type') ?? ''
+  if (!/^application\/([\w.-]+\+)?json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) throw new Problem('unsupported-type')
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new Problem('malformed', { detail: `the body is not JSON: ${(cause as Error).message}`, cause })
+  }
+}
+
+export interface Preferences {
+  readonly read?: 'local' | 'linearizable'
+  /** ms */
+  readonly wait?: number
+}
+
+/** Of the header Prefer (RFC 7240); what is not known or not legal is left out, as it says. */
+export function preferences(header: string | undefined): Preferences {
+  if (header === undefined) return {}
+  const found: { read?: 'local' | 'linearizable'; wait?: number } = {}
+  for (const part of header.split(',')) {
+    const [, name, value] = /^\s*(\w+)\s*=\s*"?([\w.]+)"?\s*(?:;.*)?$/.exec(part) ?? []
+    if (name?.toLowerCase() === 'read' && (value === 'local' || value === 'linearizable')) found.read ??= value
+    if (name?.toLowerCase() === 'wait' && /^\d{1,6}(\.\d{1,3})?$/.test(value!) && Number(value) > 0) found.wait ??= Number(value) * 1_000
+  }
+  return found
+}
+
+/** How long it may take, ms. */
+export const deadlineOf = ({ wait }: Preferences, { limits }: Service): number =>
+  wait === undefined ? limits.timeout : Math.min(wait, limits.maxTimeout)
+
+/** Of the header Idempotency-Key: as it stands, or in the quotes of the IETF's draft. @throws EngineError invalid-id where it is empty */
+export function commandId(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined
+  const id = /^"(.*)"$/.exec(header)?.[1] ?? header
+  if (id === '')
+    throw new EngineError('invalid-id', 'the header Idempotency-Key is empty: a command id is 1 to 128 visible ASCII characters')
+  return id
+}
+
+/** The body of a `Request`. @throws Problem too-large */
+export async function textOf(request: Request, limit: number): Promise<string> {
+  const length = request.headers.get('content-length')
+  const tooLarge = () => new Problem('too-large', { detail: `a body has at most ${limit} bytes here`, headers: { connection: 'close' } })
+  if (length !== null) {
+    if (Number(length) > limit) throw tooLarge()
+    // HTTP holds a body to its length, but a Request of this process need not: it is looked at again.
+    const text = await request.text()
+    if (text.length > limit) throw tooLarge()
+    return text
+  }
+  if (!request.body) return ''
+  const parts: Uint8Array[] = []
+  let size = 0
+  for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
+    size += part.length
+    if (size > limit) throw tooLarge()
+    parts.push(part)
+  }
+  return decoded(Buffer.concat(parts))
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** @throws Problem malformed */
+function decoded(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes)
+  } catch (cause) {
+    throw new Problem('malformed', { detail: 'the body is not UTF-8', cause })
+  }
+}
