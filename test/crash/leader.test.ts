@@ -6,6 +6,7 @@ import type { StrategyName } from '../../src/consistency.ts'
 import { openReplica } from '../../src/index.ts'
 import type { Outcome } from '../../src/app.ts'
 import { Stopwatch } from '../support/clock.ts'
+import { beside } from '../support/end.ts'
 import { temporaryFolder } from '../support/logs.ts'
 import { Puppet } from '../support/processes.ts'
 import shop from '../support/shop.ts'
@@ -77,157 +78,181 @@ class Payer {
 
 const all = (...payers: Payer[]): Map<string, number> => new Map(payers.flatMap(({ told }) => [...told]))
 
-test('killed: a follower executes within 3 s, and those that call followers notice nothing but the wait', async ({ annotate }) => {
-  const cast = new Cast()
-  const [leader, one, two] = (await cast.leaderAndFollowers(3)) as [Puppet, Puppet, Puppet]
-  const { term: before } = await one.status()
-  const payers = [new Payer(one, 'one'), new Payer(two, 'two')]
-  await one.execute('pay', { account: 'ann', cents: 1 })
-  const watch = new Stopwatch()
-  await leader.kill()
-  versionOf(await one.execute('pay', { account: 'ann', cents: 1 }, { id: 'after' }))
-  const { elapsed, undisturbed } = watch.stop()
-  await annotate(`from the kill of the leader to an accepted command: ${Math.round(elapsed)} ms`)
-  expect(undisturbed).toBeLessThan(3_000)
-  const { term } = await one.status()
-  expect(term.number).toBeGreaterThan(before.number)
-  expect(term.owner).not.toBe(before.owner)
-  expect([await one.status(), await two.status()].map(({ role }) => role).sort()).toEqual(['follower', 'leader'])
-  for (const payer of payers) await payer.stop()
-  await cast.check(all(...payers))
-})
-
-test('closed: the next one reigns at once', async ({ annotate }) => {
-  const cast = new Cast()
-  const [leader, one] = (await cast.leaderAndFollowers(2)) as [Puppet, Puppet]
-  const { term: before } = await one.status()
-  const payer = new Payer(one, 'one')
-  await one.execute('pay', { account: 'ann', cents: 1 })
-  const watch = new Stopwatch()
-  await leader.close()
-  versionOf(await one.execute('pay', { account: 'ann', cents: 1 }))
-  const { elapsed, undisturbed } = watch.stop()
-  await annotate(`from the close of the leader to an accepted command: ${Math.round(elapsed)} ms`)
-  // Well below the patience with one that is silent.
-  expect(undisturbed).toBeLessThan(1_000)
-  const { term, role } = await one.status()
-  expect(role).toBe('leader')
-  // An abdication, and a claim.
-  expect(term.number).toBe(before.number + 2)
-  await payer.stop()
-  await cast.check(payer.told)
-})
-
-test('stopped for a while: deposed meanwhile, then a follower; what it was asked is neither lost nor doubled', async ({ annotate }) => {
-  const cast = new Cast()
-  const [leader, one] = (await cast.leaderAndFollowers(2)) as [Puppet, Puppet]
-  versionOf(await one.execute('pay', { account: 'ann', cents: 1 }))
-  // Nothing is on its way, so it holds no lock on the log.
-  leader.stop()
-  // These wait in its channel: when it goes on it still takes itself for the leader.
-  const asked = Array.from({ length: 20 }, (_, n) => leader.execute('pay', { account: 'ann', cents: 1 }, { id: `asked-${n}` }))
-  const watch = new Stopwatch()
-  versionOf(await one.execute('pay', { account: 'ann', cents: 1 }, { id: 'meanwhile' }))
-  const { elapsed, undisturbed } = watch.stop()
-  await annotate(`from the stop of the leader to an accepted command: ${Math.round(elapsed)} ms`)
-  expect(undisturbed).toBeLessThan(3_000)
-  const { role, term } = await one.status()
-  expect(role).toBe('leader')
-  leader.continue()
-  const answers = await Promise.all(asked)
-  expect((await leader.status()).role).toBe('follower')
-  expect((await one.status()).term).toEqual(term)
-  await cast.check(new Map(answers.map((answer, n) => [`asked-${n}`, versionOf(answer)])))
-})
-
-test('a deadline before anybody else reigns: not-leader where it could not be reached, outcome-unknown where it may have acted', async () => {
-  const cast = new Cast()
-  const [first, one] = (await cast.leaderAndFollowers(2)) as [Puppet, Puppet]
-  await first.kill()
-  await expect(one.execute('pay', { account: 'ann', cents: 1 }, { timeout: 200, id: 'unreached' })).rejects.toMatchObject({
-    code: 'not-leader',
-    retry: 'safe',
-    message: expect.stringMatching(/nothing was written/),
-  })
-  versionOf(await one.execute('pay', { account: 'ann', cents: 1 }, { id: 'next' }))
-  const two = await cast.join()
-  versionOf(await two.execute('pay', { account: 'ann', cents: 1 }))
-  one.stop()
-  await expect(two.execute('pay', { account: 'ann', cents: 1 }, { timeout: 200, id: 'unanswered' })).rejects.toMatchObject({
-    code: 'outcome-unknown',
-    retry: 'safe',
-    message: expect.stringMatching(/may have been written.*same id/),
-  })
-  // So that its silence is a short one when the next deadline passes, too.
-  one.continue()
-  versionOf(await two.execute('pay', { account: 'ann', cents: 1 }, { id: 'again' }))
-  expect((await one.status()).role).toBe('leader')
-  one.stop()
-  // It has it, and is gone before it answers; from then on nobody can be reached.
-  const lost = two.execute('pay', { account: 'ann', cents: 1 }, { timeout: 500, id: 'lost' })
-  for (let n = 0; n < 3; n++) await two.status()
-  await one.kill()
-  await expect(lost).rejects.toMatchObject({ code: 'outcome-unknown', retry: 'safe' })
-  const told = new Map([['next', 2]])
-  for (const id of ['unreached', 'unanswered', 'lost'])
-    told.set(id, versionOf(await two.execute('pay', { account: 'ann', cents: 1 }, { id })))
-  await cast.check(told)
-})
-
-test('stopped and continued amid its work: every command is answered, once', async () => {
-  const cast = new Cast()
-  const [leader, one, two] = (await cast.leaderAndFollowers(3)) as [Puppet, Puppet, Puppet]
-  const payers = [new Payer(leader, 'old'), new Payer(one, 'one'), new Payer(two, 'two')]
-  await one.execute('pay', { account: 'ann', cents: 1 })
-  // It may hold the lock on the log, and then nobody can write; or not, and then somebody else reigns soon.
-  leader.stop()
-  await pause(2_500)
-  leader.continue()
-  await Promise.all([leader, one, two].map(puppet => puppet.execute('pay', { account: 'ann', cents: 1 })))
-  for (const payer of payers) await payer.stop()
-  await cast.check(all(...payers))
-})
-
-test('two that start at once on a new log: one reigns, both execute', async () => {
-  const cast = new Cast()
-  const both = await Promise.all([cast.join(), cast.join()])
-  const answers = await Promise.all(
-    both.flatMap((puppet, at) =>
-      Array.from({ length: 10 }, (_, n) => puppet.execute('pay', { account: 'ann', cents: 1 }, { id: `${at}-${n}` })),
-    ),
-  )
-  const states = await Promise.all(both.map(puppet => puppet.status()))
-  expect(states.map(({ role }) => role).sort()).toEqual(['follower', 'leader'])
-  expect(new Set(states.map(({ logId }) => logId)).size).toBe(1)
-  await cast.check(new Map(answers.map((answer, n) => [`${Math.floor(n / 10)}-${n % 10}`, versionOf(answer)])))
-})
-
-test('the other strategies: pass commands on to a leader that lives, and end the reign of a dead one', async () => {
-  const both = (['optimistic', 'first-wins'] as const).map(async strategy => {
+test.concurrent(
+  'killed: a follower executes within 3 s, and those that call followers notice nothing but the wait',
+  beside(async ({ annotate }) => {
     const cast = new Cast()
-    const [leader] = await cast.leaderAndFollowers(1)
-    const other = await cast.join(strategy)
-    versionOf(await other.execute('pay', { account: 'ann', cents: 1 }))
-    const { incarnation } = await leader.status()
-    expect((await other.status()).term.owner).toBe(incarnation)
-    expect((await leader.status()).role).toBe('leader')
-    await leader.kill()
+    const [leader, one, two] = (await cast.leaderAndFollowers(3)) as [Puppet, Puppet, Puppet]
+    const { term: before } = await one.status()
+    const payers = [new Payer(one, 'one'), new Payer(two, 'two')]
+    await one.execute('pay', { account: 'ann', cents: 1 })
     const watch = new Stopwatch()
-    versionOf(await other.execute('pay', { account: 'ann', cents: 1 }, { id: 'after' }))
-    expect(watch.stop().undisturbed, strategy).toBeLessThan(3_000)
-    expect(await other.status(), strategy).toMatchObject({ role: 'writer', term: { owner: null, address: null } })
-    await cast.check(new Map([['after', 3]]))
-  })
-  await Promise.all(both)
-})
+    await leader.kill()
+    versionOf(await one.execute('pay', { account: 'ann', cents: 1 }, { id: 'after' }))
+    const { elapsed, undisturbed } = watch.stop()
+    await annotate(`from the kill of the leader to an accepted command: ${Math.round(elapsed)} ms`)
+    expect(undisturbed).toBeLessThan(3_000)
+    const { term } = await one.status()
+    expect(term.number).toBeGreaterThan(before.number)
+    expect(term.owner).not.toBe(before.owner)
+    expect([await one.status(), await two.status()].map(({ role }) => role).sort()).toEqual(['follower', 'leader'])
+    for (const payer of payers) await payer.stop()
+    await cast.check(all(...payers))
+  }),
+)
 
-test('killed and started again in the same directory: it reigns again', async () => {
-  const cast = new Cast()
-  const first = await cast.join('leader', 'mine')
-  versionOf(await first.execute('pay', { account: 'ann', cents: 1 }, { id: 'first' }))
-  await first.kill()
-  const again = await cast.join('leader', 'mine')
-  expect(await again.execute('pay', { account: 'ann', cents: 1 }, { id: 'first' })).toMatchObject({ version: 1, duplicate: true })
-  expect(versionOf(await again.execute('pay', { account: 'ann', cents: 1 }, { id: 'second' }))).toBe(2)
-  expect((await again.status()).role).toBe('leader')
-})
+test.concurrent(
+  'closed: the next one reigns at once',
+  beside(async ({ annotate }) => {
+    const cast = new Cast()
+    const [leader, one] = (await cast.leaderAndFollowers(2)) as [Puppet, Puppet]
+    const { term: before } = await one.status()
+    const payer = new Payer(one, 'one')
+    await one.execute('pay', { account: 'ann', cents: 1 })
+    const watch = new Stopwatch()
+    await leader.close()
+    versionOf(await one.execute('pay', { account: 'ann', cents: 1 }))
+    const { elapsed, undisturbed } = watch.stop()
+    await annotate(`from the close of the leader to an accepted command: ${Math.round(elapsed)} ms`)
+    // Well below the patience with one that is silent.
+    expect(undisturbed).toBeLessThan(1_000)
+    const { term, role } = await one.status()
+    expect(role).toBe('leader')
+    // An abdication, and a claim.
+    expect(term.number).toBe(before.number + 2)
+    await payer.stop()
+    await cast.check(payer.told)
+  }),
+)
+
+test.concurrent(
+  'stopped for a while: deposed meanwhile, then a follower; what it was asked is neither lost nor doubled',
+  beside(async ({ annotate }) => {
+    const cast = new Cast()
+    const [leader, one] = (await cast.leaderAndFollowers(2)) as [Puppet, Puppet]
+    versionOf(await one.execute('pay', { account: 'ann', cents: 1 }))
+    // Nothing is on its way, so it holds no lock on the log.
+    leader.stop()
+    // These wait in its channel: when it goes on it still takes itself for the leader.
+    const asked = Array.from({ length: 20 }, (_, n) => leader.execute('pay', { account: 'ann', cents: 1 }, { id: `asked-${n}` }))
+    const watch = new Stopwatch()
+    versionOf(await one.execute('pay', { account: 'ann', cents: 1 }, { id: 'meanwhile' }))
+    const { elapsed, undisturbed } = watch.stop()
+    await annotate(`from the stop of the leader to an accepted command: ${Math.round(elapsed)} ms`)
+    expect(undisturbed).toBeLessThan(3_000)
+    const { role, term } = await one.status()
+    expect(role).toBe('leader')
+    leader.continue()
+    const answers = await Promise.all(asked)
+    expect((await leader.status()).role).toBe('follower')
+    expect((await one.status()).term).toEqual(term)
+    await cast.check(new Map(answers.map((answer, n) => [`asked-${n}`, versionOf(answer)])))
+  }),
+)
+
+test.concurrent(
+  'a deadline before anybody else reigns: not-leader where it could not be reached, outcome-unknown where it may have acted',
+  beside(async () => {
+    const cast = new Cast()
+    const [first, one] = (await cast.leaderAndFollowers(2)) as [Puppet, Puppet]
+    await first.kill()
+    await expect(one.execute('pay', { account: 'ann', cents: 1 }, { timeout: 200, id: 'unreached' })).rejects.toMatchObject({
+      code: 'not-leader',
+      retry: 'safe',
+      message: expect.stringMatching(/nothing was written/),
+    })
+    versionOf(await one.execute('pay', { account: 'ann', cents: 1 }, { id: 'next' }))
+    const two = await cast.join()
+    versionOf(await two.execute('pay', { account: 'ann', cents: 1 }))
+    one.stop()
+    await expect(two.execute('pay', { account: 'ann', cents: 1 }, { timeout: 200, id: 'unanswered' })).rejects.toMatchObject({
+      code: 'outcome-unknown',
+      retry: 'safe',
+      message: expect.stringMatching(/may have been written.*same id/),
+    })
+    // So that its silence is a short one when the next deadline passes, too.
+    one.continue()
+    versionOf(await two.execute('pay', { account: 'ann', cents: 1 }, { id: 'again' }))
+    expect((await one.status()).role).toBe('leader')
+    one.stop()
+    // It has it, and is gone before it answers; from then on nobody can be reached.
+    const lost = two.execute('pay', { account: 'ann', cents: 1 }, { timeout: 500, id: 'lost' })
+    for (let n = 0; n < 3; n++) await two.status()
+    await one.kill()
+    await expect(lost).rejects.toMatchObject({ code: 'outcome-unknown', retry: 'safe' })
+    const told = new Map([['next', 2]])
+    for (const id of ['unreached', 'unanswered', 'lost'])
+      told.set(id, versionOf(await two.execute('pay', { account: 'ann', cents: 1 }, { id })))
+    await cast.check(told)
+  }),
+)
+
+test.concurrent(
+  'stopped and continued amid its work: every command is answered, once',
+  beside(async () => {
+    const cast = new Cast()
+    const [leader, one, two] = (await cast.leaderAndFollowers(3)) as [Puppet, Puppet, Puppet]
+    const payers = [new Payer(leader, 'old'), new Payer(one, 'one'), new Payer(two, 'two')]
+    await one.execute('pay', { account: 'ann', cents: 1 })
+    // It may hold the lock on the log, and then nobody can write; or not, and then somebody else reigns soon.
+    leader.stop()
+    await pause(2_500)
+    leader.continue()
+    await Promise.all([leader, one, two].map(puppet => puppet.execute('pay', { account: 'ann', cents: 1 })))
+    for (const payer of payers) await payer.stop()
+    await cast.check(all(...payers))
+  }),
+)
+
+test.concurrent(
+  'two that start at once on a new log: one reigns, both execute',
+  beside(async () => {
+    const cast = new Cast()
+    const both = await Promise.all([cast.join(), cast.join()])
+    const answers = await Promise.all(
+      both.flatMap((puppet, at) =>
+        Array.from({ length: 10 }, (_, n) => puppet.execute('pay', { account: 'ann', cents: 1 }, { id: `${at}-${n}` })),
+      ),
+    )
+    const states = await Promise.all(both.map(puppet => puppet.status()))
+    expect(states.map(({ role }) => role).sort()).toEqual(['follower', 'leader'])
+    expect(new Set(states.map(({ logId }) => logId)).size).toBe(1)
+    await cast.check(new Map(answers.map((answer, n) => [`${Math.floor(n / 10)}-${n % 10}`, versionOf(answer)])))
+  }),
+)
+
+test.concurrent(
+  'the other strategies: pass commands on to a leader that lives, and end the reign of a dead one',
+  beside(async () => {
+    const both = (['optimistic', 'first-wins'] as const).map(async strategy => {
+      const cast = new Cast()
+      const [leader] = await cast.leaderAndFollowers(1)
+      const other = await cast.join(strategy)
+      versionOf(await other.execute('pay', { account: 'ann', cents: 1 }))
+      const { incarnation } = await leader.status()
+      expect((await other.status()).term.owner).toBe(incarnation)
+      expect((await leader.status()).role).toBe('leader')
+      await leader.kill()
+      const watch = new Stopwatch()
+      versionOf(await other.execute('pay', { account: 'ann', cents: 1 }, { id: 'after' }))
+      expect(watch.stop().undisturbed, strategy).toBeLessThan(3_000)
+      expect(await other.status(), strategy).toMatchObject({ role: 'writer', term: { owner: null, address: null } })
+      await cast.check(new Map([['after', 3]]))
+    })
+    await Promise.all(both)
+  }),
+)
+
+test.concurrent(
+  'killed and started again in the same directory: it reigns again',
+  beside(async () => {
+    const cast = new Cast()
+    const first = await cast.join('leader', 'mine')
+    versionOf(await first.execute('pay', { account: 'ann', cents: 1 }, { id: 'first' }))
+    await first.kill()
+    const again = await cast.join('leader', 'mine')
+    expect(await again.execute('pay', { account: 'ann', cents: 1 }, { id: 'first' })).toMatchObject({ version: 1, duplicate: true })
+    expect(versionOf(await again.execute('pay', { account: 'ann', cents: 1 }, { id: 'second' }))).toBe(2)
+    expect((await again.status()).role).toBe('leader')
+  }),
+)

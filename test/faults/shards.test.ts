@@ -1,7 +1,7 @@
 /** A log of several shards: what belongs together, who lives where, how replicas share the work, and what they say when it does not fit. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { revision } from '../../src/app.ts'
 import { MemoryFile, MemoryLog, MemoryLogs, type MemoryOptions } from '../../src/log/memory.ts'
 import type { Logs } from '../../src/log.ts'
@@ -10,6 +10,7 @@ import { decode, encodeControl, encodeDecision, encodeRecord, type Manifest } fr
 import { folderOf } from '../../src/replica/data.ts'
 import type { Listen } from '../../src/replica/listen.ts'
 import { openReplica, type Replica, type ReplicaOptions } from '../../src/replica.ts'
+import { atEnd, beside } from '../support/end.ts'
 import { failure } from '../support/failures.ts'
 import { asKafka, shardFiles, temporaryFolder } from '../support/logs.ts'
 import shop from '../support/shop.ts'
@@ -18,7 +19,7 @@ const logsOf = (files: readonly MemoryFile[], options: MemoryOptions = asKafka) 
 
 async function open(files: readonly MemoryFile[], options: Partial<ReplicaOptions> = {}): Promise<Replica> {
   const replica = (await openReplica(shop, { log: logsOf(files), strategy: 'leader', ...options })) as unknown as Replica
-  onTestFinished(() => replica.close())
+  atEnd(() => replica.close())
   return replica
 }
 
@@ -265,24 +266,30 @@ describe('leadership is spread', () => {
     expect(total).toBe(paid)
   })
 
-  test('one that would own nothing is given nothing', async () => {
-    const files = shardFiles('shop', 4)
-    const leader = await open(files)
-    const writer = await open(files, { strategy: 'first-wins' })
-    await Promise.all(tenantsOn(4, 1).map(tenant => leader.execute('pay', { account: 'ann', cents: 1 }, { tenant })))
-    await new Promise(resolve => setTimeout(resolve, 7_000))
-    expect(await shares([leader, writer])).toEqual([4, 0])
-    expect((await leader.status()).shards!.map(({ term }) => term.number)).toEqual([1, 1, 1, 1])
-  })
+  test.concurrent(
+    'one that would own nothing is given nothing',
+    beside(async () => {
+      const files = shardFiles('shop', 4)
+      const leader = await open(files)
+      const writer = await open(files, { strategy: 'first-wins' })
+      await Promise.all(tenantsOn(4, 1).map(tenant => leader.execute('pay', { account: 'ann', cents: 1 }, { tenant })))
+      await new Promise(resolve => setTimeout(resolve, 7_000))
+      expect(await shares([leader, writer])).toEqual([4, 0])
+      expect((await leader.status()).shards!.map(({ term }) => term.number)).toEqual([1, 1, 1, 1])
+    }),
+  )
 
-  test('with one shard nobody moves', async () => {
-    const file = new MemoryFile()
-    const one = await openReplica(shop, { log: new MemoryLog('', file), strategy: 'leader' })
-    onTestFinished(() => one.close())
-    await one.execute('pay', { account: 'ann', cents: 1 })
-    const two = await openReplica(shop, { log: new MemoryLog('', file), strategy: 'leader' })
-    onTestFinished(() => two.close())
-    await new Promise(resolve => setTimeout(resolve, 7_000))
-    expect((await two.status()).term).toMatchObject({ number: 1, owner: (await one.status()).incarnation })
-  })
+  test.concurrent(
+    'with one shard nobody moves',
+    beside(async () => {
+      const file = new MemoryFile()
+      const one = await openReplica(shop, { log: new MemoryLog('', file), strategy: 'leader' })
+      atEnd(() => one.close())
+      await one.execute('pay', { account: 'ann', cents: 1 })
+      const two = await openReplica(shop, { log: new MemoryLog('', file), strategy: 'leader' })
+      atEnd(() => two.close())
+      await new Promise(resolve => setTimeout(resolve, 7_000))
+      expect((await two.status()).term).toMatchObject({ number: 1, owner: (await one.status()).incarnation })
+    }),
+  )
 })

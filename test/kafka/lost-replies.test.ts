@@ -3,11 +3,12 @@
  * nothing is doubled, and nothing that was written is reported as not written.
  */
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { openReplica, type Replica } from '../../src/replica.ts'
 import { bootstrap, makeLog, newUrl } from '../support/kafka.ts'
 import { END_TXN, FETCH, INIT_PRODUCER_ID, onRecord, PRODUCE } from '../support/kafka/requests.ts'
 import { Ledger } from '../support/ledger.ts'
+import { atEnd, beside } from '../support/end.ts'
 import { temporaryFolder } from '../support/logs.ts'
 import { type Proxy, type Rule, startProxy } from '../support/proxy.ts'
 import shop from '../support/shop.ts'
@@ -30,7 +31,7 @@ class Net {
 
   static async make(): Promise<Net> {
     const proxy = await startProxy(bootstrap())
-    onTestFinished(() => proxy.close())
+    atEnd(() => proxy.close())
     const log = newUrl()
     await makeLog(log, 'shop')
     return new Net(proxy, log)
@@ -40,7 +41,7 @@ class Net {
   async open(how: 'through' | 'past', way: Way): Promise<Replica> {
     const data = join(this.#folder, `data-${++this.#count}`)
     const replica = await openReplica(shop, { ...way, log: how === 'through' ? this.#through : this.log, data, timeout: 50_000 })
-    onTestFinished(() => replica.close())
+    atEnd(() => replica.close())
     return replica
   }
 
@@ -58,8 +59,8 @@ class Net {
 
 const transactional = ({ strategy, fencing }: Way): boolean => strategy === 'optimistic' || fencing === 'transactions'
 
-describe.each(kafkaWays)('$strategy $fencing', way => {
-  test.each([
+describe.concurrent.each(kafkaWays)('$strategy $fencing', way => {
+  test.concurrent.each([
     ['the reply to a Produce', PRODUCE, 'reply'],
     ['a Produce', PRODUCE, 'request'],
     ...(transactional(way)
@@ -68,108 +69,126 @@ describe.each(kafkaWays)('$strategy $fencing', way => {
           ['an EndTxn', END_TXN, 'request'],
         ] as const)
       : []),
-  ] as const)('%s is lost: the command is accepted once, and so is what comes behind it', async (_, api, direction) => {
-    const net = await Net.make()
-    // Under a leader it is this one that reigns: its requests go through the proxy.
-    const replica = await net.open('through', way)
-    await net.ledger.pay(replica)
-    const other = await net.open('past', way)
-    const rule = api === PRODUCE ? onRecord(net.proxy, direction, 'cut') : net.proxy.on({ api, direction, nth: 1 }, 'cut')
-    const answers = Array.from({ length: 10 }, (_, n) => net.ledger.pay(replica, `a${n}`, { id: `in-${n}` }))
-    await rule.fired()
-    expect(await net.ledger.pay(other, 'bob')).toMatchObject({ status: 'accepted', duplicate: false })
-    for (const answer of await Promise.all(answers)) expect(answer.status).toBe('accepted')
-    expect(await net.ledger.pay(replica, 'a3', { id: 'in-3' })).toMatchObject({ status: 'accepted', duplicate: true })
-    await net.check(replica, other)
-  })
-
-  test.each([
-    ['no reply', 'hold'],
-    ['no connection, and then nothing to read,', 'cut'],
-  ] as const)('%s for longer than the command waits: outcome-unknown, and the same id is accepted once', async (_, how) => {
-    const net = await Net.make()
-    const replica = await net.open('through', way)
-    await net.ledger.pay(replica)
-    // From when it is sent: the record is written, of which nobody hears here, nor is anything read.
-    const held: Rule[] = []
-    const watch = net.proxy.on({ api: PRODUCE, direction: 'request', where: ({ bytes }) => bytes.includes('"lost"') && hold() }, 'drop')
-    const hold = () => {
-      watch.remove()
-      held.push(net.proxy.on({ direction: 'reply', api: transactional(way) ? END_TXN : PRODUCE }, how))
-      held.push(net.proxy.on({ direction: 'reply', api: FETCH }, 'hold'))
-      return false
-    }
-    const error = await net.ledger.pay(replica, 'ann', { id: 'lost', timeout: 500 }).catch((cause: unknown) => cause)
-    expect(error).toMatchObject({ code: 'outcome-unknown', retry: 'safe', id: 'lost' })
-    for (const rule of held) rule.remove()
-    expect(await net.ledger.pay(replica, 'ann', { id: 'lost' })).toMatchObject({ status: 'accepted', duplicate: true, version: 2 })
-    await net.check(replica)
-  })
-
-  test('all connections are cut for a while: nobody hears more than a delay', async () => {
-    const net = await Net.make()
-    // Under a leader this is the one that reigns; and then the other.
-    const replica = await net.open('through', way)
-    await net.ledger.pay(replica)
-    const other = await net.open('past', way)
-    await net.ledger.pay(other)
-    const before = Array.from({ length: 10 }, () => net.ledger.pay(replica))
-    net.proxy.partition('cut')
-    const during = Array.from({ length: 10 }, () => net.ledger.pay(replica))
-    // Somebody else goes on, without those who are cut off.
-    for (let n = 0; n < 5; n++) expect((await net.ledger.pay(other)).status).toBe('accepted')
-    net.proxy.heal()
-    for (const answer of await Promise.all([...before, ...during])) expect(answer.status).toBe('accepted')
-    expect((await net.ledger.pay(replica)).status).toBe('accepted')
-    await net.check(replica, other)
-  })
-})
-
-describe.each(kafkaWays.filter(({ strategy, fencing = 'epoch' }: Way) => strategy !== 'first-wins' && fencing !== 'term'))(
-  '$strategy $fencing',
-  way => {
-    test.each(['reply', 'request'] as const)('%s of an InitProducerId is lost: asked again', async direction => {
+  ] as const)(
+    '%s is lost: the command is accepted once, and so is what comes behind it',
+    beside(async (_, api, direction) => {
       const net = await Net.make()
-      const rule = net.proxy.on({ api: INIT_PRODUCER_ID, direction, nth: 1 }, 'cut')
+      // Under a leader it is this one that reigns: its requests go through the proxy.
       const replica = await net.open('through', way)
       await net.ledger.pay(replica)
-      expect(rule.count).toBe(1)
+      const other = await net.open('past', way)
+      const rule = api === PRODUCE ? onRecord(net.proxy, direction, 'cut') : net.proxy.on({ api, direction, nth: 1 }, 'cut')
+      const answers = Array.from({ length: 10 }, (_, n) => net.ledger.pay(replica, `a${n}`, { id: `in-${n}` }))
+      await rule.fired()
+      expect(await net.ledger.pay(other, 'bob')).toMatchObject({ status: 'accepted', duplicate: false })
+      for (const answer of await Promise.all(answers)) expect(answer.status).toBe('accepted')
+      expect(await net.ledger.pay(replica, 'a3', { id: 'in-3' })).toMatchObject({ status: 'accepted', duplicate: true })
+      await net.check(replica, other)
+    }),
+  )
+
+  test.concurrent.each([
+    ['no reply', 'hold'],
+    ['no connection, and then nothing to read,', 'cut'],
+  ] as const)(
+    '%s for longer than the command waits: outcome-unknown, and the same id is accepted once',
+    beside(async (_, how) => {
+      const net = await Net.make()
+      const replica = await net.open('through', way)
+      await net.ledger.pay(replica)
+      // From when it is sent: the record is written, of which nobody hears here, nor is anything read.
+      const held: Rule[] = []
+      const watch = net.proxy.on({ api: PRODUCE, direction: 'request', where: ({ bytes }) => bytes.includes('"lost"') && hold() }, 'drop')
+      const hold = () => {
+        watch.remove()
+        held.push(net.proxy.on({ direction: 'reply', api: transactional(way) ? END_TXN : PRODUCE }, how))
+        held.push(net.proxy.on({ direction: 'reply', api: FETCH }, 'hold'))
+        return false
+      }
+      const error = await net.ledger.pay(replica, 'ann', { id: 'lost', timeout: 500 }).catch((cause: unknown) => cause)
+      expect(error).toMatchObject({ code: 'outcome-unknown', retry: 'safe', id: 'lost' })
+      for (const rule of held) rule.remove()
+      expect(await net.ledger.pay(replica, 'ann', { id: 'lost' })).toMatchObject({ status: 'accepted', duplicate: true, version: 2 })
+      await net.check(replica)
+    }),
+  )
+
+  test.concurrent(
+    'all connections are cut for a while: nobody hears more than a delay',
+    beside(async () => {
+      const net = await Net.make()
+      // Under a leader this is the one that reigns; and then the other.
+      const replica = await net.open('through', way)
+      await net.ledger.pay(replica)
       const other = await net.open('past', way)
       await net.ledger.pay(other)
+      const before = Array.from({ length: 10 }, () => net.ledger.pay(replica))
+      net.proxy.partition('cut')
+      const during = Array.from({ length: 10 }, () => net.ledger.pay(replica))
+      // Somebody else goes on, without those who are cut off.
+      for (let n = 0; n < 5; n++) expect((await net.ledger.pay(other)).status).toBe('accepted')
+      net.proxy.heal()
+      for (const answer of await Promise.all([...before, ...during])) expect(answer.status).toBe('accepted')
+      expect((await net.ledger.pay(replica)).status).toBe('accepted')
       await net.check(replica, other)
-    })
+    }),
+  )
+})
+
+describe.concurrent.each(kafkaWays.filter(({ strategy, fencing = 'epoch' }: Way) => strategy !== 'first-wins' && fencing !== 'term'))(
+  '$strategy $fencing',
+  way => {
+    test.concurrent.each(['reply', 'request'] as const)(
+      '%s of an InitProducerId is lost: asked again',
+      beside(async direction => {
+        const net = await Net.make()
+        const rule = net.proxy.on({ api: INIT_PRODUCER_ID, direction, nth: 1 }, 'cut')
+        const replica = await net.open('through', way)
+        await net.ledger.pay(replica)
+        expect(rule.count).toBe(1)
+        const other = await net.open('past', way)
+        await net.ledger.pay(other)
+        await net.check(replica, other)
+      }),
+    )
   },
 )
 
-test('an EndTxn that arrives after a rival has taken over: its records do not count, and the command is accepted behind the rival', async () => {
-  const way = { strategy: 'optimistic' } as const
-  const net = await Net.make()
-  const slow = await net.open('through', way)
-  const quick = await net.open('past', way)
-  await net.ledger.pay(slow)
-  const rule = net.proxy.on({ api: END_TXN, direction: 'request', nth: 1 }, 'hold')
-  const answer = net.ledger.pay(slow, 'ann', { id: 'slow' })
-  await rule.fired()
-  // It takes the id over, and ends the transaction of the other.
-  expect(await net.ledger.pay(quick)).toMatchObject({ status: 'accepted', version: 2 })
-  rule.release()
-  expect(await answer).toMatchObject({ status: 'accepted', version: 3, duplicate: false })
-  await net.check(slow, quick)
-})
+test.concurrent(
+  'an EndTxn that arrives after a rival has taken over: its records do not count, and the command is accepted behind the rival',
+  beside(async () => {
+    const way = { strategy: 'optimistic' } as const
+    const net = await Net.make()
+    const slow = await net.open('through', way)
+    const quick = await net.open('past', way)
+    await net.ledger.pay(slow)
+    const rule = net.proxy.on({ api: END_TXN, direction: 'request', nth: 1 }, 'hold')
+    const answer = net.ledger.pay(slow, 'ann', { id: 'slow' })
+    await rule.fired()
+    // It takes the id over, and ends the transaction of the other.
+    expect(await net.ledger.pay(quick)).toMatchObject({ status: 'accepted', version: 2 })
+    rule.release()
+    expect(await answer).toMatchObject({ status: 'accepted', version: 3, duplicate: false })
+    await net.check(slow, quick)
+  }),
+)
 
-test('an EndTxn whose reply comes after a rival has taken over: it stands', async () => {
-  const way = { strategy: 'optimistic' } as const
-  const net = await Net.make()
-  const slow = await net.open('through', way)
-  const quick = await net.open('past', way)
-  await net.ledger.pay(slow)
-  const rule = net.proxy.on({ api: END_TXN, direction: 'reply', nth: 1 }, 'hold')
-  const answer = net.ledger.pay(slow, 'ann', { id: 'slow' })
-  await rule.fired()
-  expect(await net.ledger.pay(quick)).toMatchObject({ status: 'accepted', version: 3 })
-  // It was read back: that is the answer, whatever becomes of the reply.
-  expect(await answer).toMatchObject({ status: 'accepted', version: 2, duplicate: false })
-  rule.release()
-  expect(await net.ledger.pay(slow)).toMatchObject({ status: 'accepted', version: 4 })
-  await net.check(slow, quick)
-})
+test.concurrent(
+  'an EndTxn whose reply comes after a rival has taken over: it stands',
+  beside(async () => {
+    const way = { strategy: 'optimistic' } as const
+    const net = await Net.make()
+    const slow = await net.open('through', way)
+    const quick = await net.open('past', way)
+    await net.ledger.pay(slow)
+    const rule = net.proxy.on({ api: END_TXN, direction: 'reply', nth: 1 }, 'hold')
+    const answer = net.ledger.pay(slow, 'ann', { id: 'slow' })
+    await rule.fired()
+    expect(await net.ledger.pay(quick)).toMatchObject({ status: 'accepted', version: 3 })
+    // It was read back: that is the answer, whatever becomes of the reply.
+    expect(await answer).toMatchObject({ status: 'accepted', version: 2, duplicate: false })
+    rule.release()
+    expect(await net.ledger.pay(slow)).toMatchObject({ status: 'accepted', version: 4 })
+    await net.check(slow, quick)
+  }),
+)

@@ -4,10 +4,11 @@
  * holds the others up no longer than it takes to end it.
  */
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { bootstrap, makeLog, newUrl } from '../support/kafka.ts'
 import { END_TXN, onRecord } from '../support/kafka/requests.ts'
 import { Ledger } from '../support/ledger.ts'
+import { atEnd, beside } from '../support/end.ts'
 import { temporaryFolder } from '../support/logs.ts'
 import { Puppet } from '../support/processes.ts'
 import { startProxy } from '../support/proxy.ts'
@@ -55,110 +56,117 @@ function payer(ledger: Ledger, puppet: Puppet, account: string): { stop(): Promi
   }
 }
 
-describe.each(kafkaWays.filter(({ strategy }) => strategy === 'leader'))('$strategy $fencing', way => {
-  test('killed, then the next one stopped and continued: those who ask the others notice nothing but the wait', async ({ annotate }) => {
-    const cast = new Cast()
-    const { ledger } = cast
-    await makeLog(cast.log, 'shop')
-    const first = await cast.join(way)
-    await ledger.pay(first)
-    const [one, two] = await Promise.all([cast.join(way), cast.join(way)])
-    expect((await first.status()).role).toBe('leader')
-    const payers = [payer(ledger, one, 'one'), payer(ledger, two, 'two')]
-    await Promise.all([ledger.pay(one), ledger.pay(two)])
+describe.concurrent.each(kafkaWays.filter(({ strategy }) => strategy === 'leader'))('$strategy $fencing', way => {
+  test.concurrent(
+    'killed, then the next one stopped and continued: those who ask the others notice nothing but the wait',
+    beside(async ({ annotate }) => {
+      const cast = new Cast()
+      const { ledger } = cast
+      await makeLog(cast.log, 'shop')
+      const first = await cast.join(way)
+      await ledger.pay(first)
+      const [one, two] = await Promise.all([cast.join(way), cast.join(way)])
+      expect((await first.status()).role).toBe('leader')
+      const payers = [payer(ledger, one, 'one'), payer(ledger, two, 'two')]
+      await Promise.all([ledger.pay(one), ledger.pay(two)])
 
-    let start = performance.now()
-    await first.kill()
-    await Promise.all([ledger.pay(one, 'ann', { id: 'after-kill-1' }), ledger.pay(two, 'ann', { id: 'after-kill-2' })])
-    await annotate(`from the kill to an accepted command: ${Math.round(performance.now() - start)} ms`)
-    const states = await Promise.all([one.status(), two.status()])
-    expect(states.map(({ role }) => role).sort()).toEqual(['follower', 'leader'])
-    const [leader, follower] = states[0].role === 'leader' ? [one, two] : [two, one]
+      let start = performance.now()
+      await first.kill()
+      await Promise.all([ledger.pay(one, 'ann', { id: 'after-kill-1' }), ledger.pay(two, 'ann', { id: 'after-kill-2' })])
+      await annotate(`from the kill to an accepted command: ${Math.round(performance.now() - start)} ms`)
+      const states = await Promise.all([one.status(), two.status()])
+      expect(states.map(({ role }) => role).sort()).toEqual(['follower', 'leader'])
+      const [leader, follower] = states[0].role === 'leader' ? [one, two] : [two, one]
 
-    const { term } = await follower.status()
-    leader.stop()
-    // It still takes itself for the leader when it goes on: this is the first that it does.
-    const asked = Array.from({ length: 10 }, (_, n) => ledger.pay(leader, 'late', { id: `late-${n}` }))
-    start = performance.now()
-    await ledger.pay(follower, 'ann', { id: 'after-stop' })
-    await annotate(`from the stop to an accepted command: ${Math.round(performance.now() - start)} ms`)
-    expect((await follower.status()).term.number).toBeGreaterThan(term.number)
-    leader.continue()
-    for (const answer of await Promise.all(asked)) expect(answer.status).toBe('accepted')
-    for (const each of payers) expect(await each.stop()).toBeGreaterThan(0)
-    await cast.check(one, two)
-  })
+      const { term } = await follower.status()
+      leader.stop()
+      // It still takes itself for the leader when it goes on: this is the first that it does.
+      const asked = Array.from({ length: 10 }, (_, n) => ledger.pay(leader, 'late', { id: `late-${n}` }))
+      start = performance.now()
+      await ledger.pay(follower, 'ann', { id: 'after-stop' })
+      await annotate(`from the stop to an accepted command: ${Math.round(performance.now() - start)} ms`)
+      expect((await follower.status()).term.number).toBeGreaterThan(term.number)
+      leader.continue()
+      for (const answer of await Promise.all(asked)) expect(answer.status).toBe('accepted')
+      for (const each of payers) expect(await each.stop()).toBeGreaterThan(0)
+      await cast.check(one, two)
+    }),
+  )
 
-  test.each([
+  test.concurrent.each([
     ['a record on its way, which arrives when somebody else reigns', 'late'],
     // It ends it when it wakes.
     ...(way.fencing === 'transactions'
       ? ([['a transaction open, of which it was not told yet that it has its record', 'open']] as const)
       : []),
-  ] as const)('a leader that was stopped with %s: it adds nothing', async (_, how) => {
+  ] as const)(
+    'a leader that was stopped with %s: it adds nothing',
+    beside(async (_, how) => {
+      const cast = new Cast()
+      const { ledger } = cast
+      await makeLog(cast.log, 'shop')
+      await using proxy = await startProxy(bootstrap())
+      const old = await cast.join(way, `kafka://${proxy.bootstrap}/${cast.log.split('/').at(-1)}`)
+      await ledger.pay(old)
+      const next = await cast.join(way)
+      const rule =
+        how === 'open'
+          ? onRecord(proxy, 'reply', 'hold')
+          : way.fencing === 'transactions'
+            ? proxy.on({ api: END_TXN, direction: 'request' }, 'hold')
+            : onRecord(proxy, 'request', 'hold')
+      const flying = ledger.pay(old, 'late', { id: 'flying' })
+      await rule.fired()
+      old.stop()
+      await ledger.pay(next)
+      const { term, foreign } = await next.status()
+      expect(await next.status()).toMatchObject({ role: 'leader', foreign: 0 })
+      rule.release()
+      // Behind whatever arrived late.
+      await ledger.pay(next)
+      const before = await next.query('balance', { account: 'late' }, { read: 'linearizable' })
+      expect(before).toBe(0)
+      old.continue()
+      expect((await flying).status).toBe('accepted')
+      expect((await ledger.pay(old, 'late', { id: 'flying' })).duplicate).toBe(true)
+      expect(await next.query('balance', { account: 'late' }, { read: 'linearizable' })).toBe(1)
+      expect((await next.status()).term).toEqual(term)
+      expect((await next.status()).foreign).toBe(foreign)
+      await cast.check(old, next)
+    }),
+  )
+})
+
+test.concurrent(
+  'optimistic: one that is stopped with its transaction open is fenced; the others go on, and its client hears the truth',
+  beside(async ({ annotate }) => {
+    const way = { strategy: 'optimistic' } as const
     const cast = new Cast()
     const { ledger } = cast
     await makeLog(cast.log, 'shop')
     await using proxy = await startProxy(bootstrap())
-    const old = await cast.join(way, `kafka://${proxy.bootstrap}/${cast.log.split('/').at(-1)}`)
-    await ledger.pay(old)
-    const next = await cast.join(way)
-    const rule =
-      how === 'open'
-        ? onRecord(proxy, 'reply', 'hold')
-        : way.fencing === 'transactions'
-          ? proxy.on({ api: END_TXN, direction: 'request' }, 'hold')
-          : onRecord(proxy, 'request', 'hold')
-    const flying = ledger.pay(old, 'late', { id: 'flying' })
-    await rule.fired()
-    old.stop()
-    await ledger.pay(next)
-    const { term, foreign } = await next.status()
-    expect(await next.status()).toMatchObject({ role: 'leader', foreign: 0 })
-    rule.release()
-    // Behind whatever arrived late.
-    await ledger.pay(next)
-    const before = await next.query('balance', { account: 'late' }, { read: 'linearizable' })
-    expect(before).toBe(0)
-    old.continue()
-    expect((await flying).status).toBe('accepted')
-    expect((await ledger.pay(old, 'late', { id: 'flying' })).duplicate).toBe(true)
-    expect(await next.query('balance', { account: 'late' }, { read: 'linearizable' })).toBe(1)
-    expect((await next.status()).term).toEqual(term)
-    expect((await next.status()).foreign).toBe(foreign)
-    await cast.check(old, next)
-  })
-})
-
-test('optimistic: one that is stopped with its transaction open is fenced; the others go on, and its client hears the truth', async ({
-  annotate,
-}) => {
-  const way = { strategy: 'optimistic' } as const
-  const cast = new Cast()
-  const { ledger } = cast
-  await makeLog(cast.log, 'shop')
-  await using proxy = await startProxy(bootstrap())
-  onTestFinished(() => proxy.heal())
-  const stopped = await cast.join(way, `kafka://${proxy.bootstrap}/${cast.log.split('/').at(-1)}`)
-  await ledger.pay(stopped)
-  const other = await cast.join(way)
-  await ledger.pay(other)
-  for (const how of ['lost', 'late', 'unsent'] as const) {
-    // The batch stands in the open transaction; its end does not arrive, or when it was ended by somebody else, or is sent only then.
-    const rule =
-      how === 'unsent'
-        ? onRecord(proxy, 'reply', 'hold')
-        : proxy.on({ api: END_TXN, direction: 'request', nth: 1 }, how === 'lost' ? 'cut' : 'hold')
-    const flying = ledger.pay(stopped, 'ann', { id: how })
-    await rule.fired()
-    stopped.stop()
-    const start = performance.now()
-    for (let n = 0; n < 5; n++) expect((await ledger.pay(other)).status).toBe('accepted')
-    await annotate(`from the stop to five accepted commands of the other: ${Math.round(performance.now() - start)} ms`)
-    rule.remove()
-    for (let n = 0; n < 5; n++) expect((await ledger.pay(other)).status).toBe('accepted')
-    stopped.continue()
-    expect((await flying).status).toBe('accepted')
-    await cast.check(stopped, other)
-  }
-})
+    atEnd(() => proxy.heal())
+    const stopped = await cast.join(way, `kafka://${proxy.bootstrap}/${cast.log.split('/').at(-1)}`)
+    await ledger.pay(stopped)
+    const other = await cast.join(way)
+    await ledger.pay(other)
+    for (const how of ['lost', 'late', 'unsent'] as const) {
+      // The batch stands in the open transaction; its end does not arrive, or when it was ended by somebody else, or is sent only then.
+      const rule =
+        how === 'unsent'
+          ? onRecord(proxy, 'reply', 'hold')
+          : proxy.on({ api: END_TXN, direction: 'request', nth: 1 }, how === 'lost' ? 'cut' : 'hold')
+      const flying = ledger.pay(stopped, 'ann', { id: how })
+      await rule.fired()
+      stopped.stop()
+      const start = performance.now()
+      for (let n = 0; n < 5; n++) expect((await ledger.pay(other)).status).toBe('accepted')
+      await annotate(`from the stop to five accepted commands of the other: ${Math.round(performance.now() - start)} ms`)
+      rule.remove()
+      for (let n = 0; n < 5; n++) expect((await ledger.pay(other)).status).toBe('accepted')
+      stopped.continue()
+      expect((await flying).status).toBe('accepted')
+      await cast.check(stopped, other)
+    }
+  }),
+)

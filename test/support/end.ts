@@ -14,6 +14,12 @@ export function atEnd(work: () => unknown): void {
   else onTestFinished(async () => void (await work()))
 }
 
+/** For a test that runs beside others, `test.concurrent(NAME, beside(...))`: it waits more than it works. */
+export const beside =
+  <A extends unknown[]>(work: (...args: A) => Promise<void>) =>
+  (...args: A): Promise<void> =>
+    asRound(() => work(...args))
+
 /** What `work` asked for with `atEnd` is done when it has ended, whatever its end is. */
 export async function asRound<T>(work: () => Promise<T>): Promise<T> {
   const ends: (() => unknown)[] = []
