@@ -35,7 +35,7 @@ export { sqlite } from './database/sqlite.ts'
 export type { Database } from './database.ts'
 export { EngineError, type ErrorCode, errorKinds, type Retry } from './errors.ts'
 export type { Listen } from './replica/listen.ts'
-export type { Json, RecordedEvent, Tags } from './record.ts'
+export type { CommandMeta, Json, RecordedEvent, Tags } from './record.ts'
 export {
   type EventsOptions,
   type ExecuteOptions,

@@ -19,6 +19,21 @@ export interface RecordedEvent {
   readonly tags?: readonly string[]
 }
 
+/** Who a command came from, and what it belongs to: it stands in the record beside the command's events. Each is one line of up to 256 characters. */
+export interface CommandMeta {
+  /** Who did it. */
+  readonly principal?: string
+  /** What belongs together, such as all that one request set off. */
+  readonly correlation?: string
+  /** The command or event that this one follows from. */
+  readonly causation?: string
+  /** A W3C `traceparent`. */
+  readonly trace?: string
+}
+
+/** The names of its members. */
+export const META_KEYS = ['principal', 'correlation', 'causation', 'trace'] as const
+
 export interface Decision {
   readonly id: string
   readonly command: string
@@ -31,7 +46,7 @@ export interface Decision {
   readonly events: readonly RecordedEvent[]
   readonly result?: Json
   readonly rejection?: { readonly code: string; readonly details?: Json }
-  readonly meta?: { readonly principal?: string; readonly correlation?: string; readonly causation?: string; readonly trace?: string }
+  readonly meta?: CommandMeta
 }
 
 export interface Term {
@@ -300,10 +315,10 @@ function readEvent(members: unknown): RecordedEvent | string {
   return isTagList(tags) ? { type, schema, data, tags } : '.tags'
 }
 
-function readMeta(members: unknown): Decision['meta'] {
+function readMeta(members: unknown): CommandMeta | undefined {
   if (!isObject(members)) return undefined
-  const meta: Mutable<NonNullable<Decision['meta']>> = {}
-  for (const key of ['principal', 'correlation', 'causation', 'trace'] as const) {
+  const meta: Mutable<CommandMeta> = {}
+  for (const key of META_KEYS) {
     const text = members[key]
     if (typeof text === 'string') meta[key] = text
     else if (text !== undefined) return undefined

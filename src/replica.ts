@@ -13,7 +13,7 @@ import type { Fencing } from './log/kafka/settings.ts'
 import { oneShard, openLogs } from './log/open.ts'
 import type { Log, Logs, Position } from './log.ts'
 import { partitionOf } from './partition.ts'
-import { MAX_RECORD_BYTES } from './record.ts'
+import { type CommandMeta, MAX_RECORD_BYTES } from './record.ts'
 import { DataDirectory, type Databases, socketPath } from './replica/data.ts'
 import { Engine, type Surroundings } from './replica/engine.ts'
 import { Spread } from './replica/spread.ts'
@@ -22,6 +22,7 @@ import { checkListen, type Listen, listenOf } from './replica/listen.ts'
 import { ensureManifests } from './replica/manifest.ts'
 import { type Forwarded, forwarded, leave, type Neighbourhood, Neighbours, settle } from './replica/neighbours.ts'
 import { acceptedIn, checkKeys, checkOptions, checkTenant, EXECUTE_KEYS, OPEN_KEYS, QUERY_KEYS } from './replica/options.ts'
+import { tokenOf } from './replica/answers.ts'
 import { openPast, runSql, untilOf } from './replica/past.ts'
 import type { Advance } from './replica/progress.ts'
 import type { ReplayProgress } from './replica/replay.ts'
@@ -65,6 +66,8 @@ export interface ExecuteOptions {
   /** ms */
   readonly timeout?: number
   readonly signal?: AbortSignal
+  /** Who asks, and what it belongs to. It is no part of what a repeated id is compared by: the first one stays. */
+  readonly meta?: CommandMeta
 }
 
 export interface QueryOptions {
@@ -73,6 +76,12 @@ export interface QueryOptions {
   readonly read?: 'local' | 'linearizable' | { readonly atLeast: string }
   readonly timeout?: number
   readonly signal?: AbortSignal
+}
+
+export interface Answered<R> {
+  readonly answer: R
+  readonly version: number
+  readonly token: string
 }
 
 export interface EventsOptions {
@@ -92,6 +101,9 @@ export interface LoggedEvent {
   /** The command that it came from. */
   readonly id: string
   readonly command: string
+  /** What it wrote: its own tags and those of its command's scope; a command without a scope, which writes to all, adds none. */
+  readonly tags: readonly string[]
+  readonly meta?: CommandMeta
 }
 
 export interface TenantStatus {
@@ -162,6 +174,8 @@ export interface Replica<EI = any, CI = any, CR = any, QI = any, QR = any> exten
   /** @throws EngineError; its `retry` says whether to repeat the call, its `id` under which id */
   execute<K extends keyof CI & keyof CR & string>(command: K, ...args: Args<CI[K], ExecuteOptions>): Promise<Outcome<CR[K]>>
   query<K extends keyof QI & keyof QR & string>(query: K, ...args: Args<QI[K], QueryOptions>): Promise<QR[K]>
+  /** As `query`, with the version that the answer was read at, and the token that stands for it. */
+  ask<K extends keyof QI & keyof QR & string>(query: K, ...args: Args<QI[K], QueryOptions>): Promise<Answered<QR[K]>>
   /** Accepted events in order, then live, until the signal fires or the replica closes. */
   events(options?: EventsOptions): AsyncIterableIterator<LoggedEvent>
   /** A tenant's database as it was at a version or a moment. @throws EngineError no-such-version */
@@ -174,6 +188,11 @@ export interface Replica<EI = any, CI = any, CR = any, QI = any, QR = any> exten
   status(): Promise<Status>
   /** The digest and version of a tenant here. */
   digest(tenant?: string): Promise<{ readonly version: number; readonly digest: string }>
+  /**
+   * Lays its leadership down if another replica is there to take it, and takes none any more while there is. Commands are taken further, and
+   * passed on: what a replica does that is about to close, so that nobody waits for its successor when it does.
+   */
+  stepDown(): void
   /** Stops taking commands, finishes those on their way, hands leadership over. */
   close(): Promise<void>
 }
@@ -311,6 +330,8 @@ class Router {
   #open = false
   /** It is on its way out, and still does what it has begun. */
   #leaving = false
+  /** Since when it would rather not lead, monotonic, ms. */
+  #steppedDown: number | undefined
   #closing: Promise<void> | undefined
 
   private constructor(app: App, options: ReplicaOptions, logs: Logs, ground: Ground) {
@@ -398,6 +419,12 @@ class Router {
     return 0
   }
 
+  stepDown(): void {
+    if (this.#steppedDown !== undefined || !this.#open) return
+    this.#steppedDown = this.#ground.clock.now()
+    this.#beat()
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
@@ -436,7 +463,7 @@ class Router {
     // One that can write no more falls silent, so that somebody else may reign.
     if (this.#engines.some(({ shard }) => shard.failure)) return
     // One that is closing is to be given nothing more.
-    const reigns = strategyOf[this.#strategy].reigns && !this.#leaving
+    const reigns = strategyOf[this.#strategy].reigns && !this.#leaving && this.#steppedDown === undefined
     try {
       this.#logs.roster.beat(this.#ground.me, this.#door?.address ?? null, reigns)
     } catch (error) {
@@ -446,7 +473,8 @@ class Router {
     const members = this.#members()
     const beats = new Map(members.map(({ id, beat }) => [id, beat]))
     const owners = this.#engines.map(({ shard }) => shard.state.term.owner)
-    const preferred = this.#spread.preferred(members, owners, this.#ground.clock.now())
+    const now = this.#ground.clock.now()
+    const preferred = this.#spread.preferred(members, owners, now, this.#steppedDown)
     for (const [partition, engine] of this.#engines.entries()) engine.beats(beats, preferred[partition])
   }
 
@@ -502,8 +530,8 @@ class Router {
   }
 
   /** What another replica passes on. */
-  async #takeOver({ command, input, id, tenant, timeout, fresh }: Forwarded): Promise<unknown> {
-    return this.#engineOf(tenant).execute(command, input, tenant, { id, timeout }, { fresh })
+  async #takeOver({ command, input, id, tenant, timeout, fresh, meta }: Forwarded): Promise<unknown> {
+    return this.#engineOf(tenant).execute(command, input, tenant, { id, timeout, ...(meta === undefined ? {} : { meta }) }, { fresh })
   }
 
   // --- Calls ----------------------------------------------------------------------------------------------------------
@@ -526,10 +554,15 @@ class Router {
   }
 
   async query(query: string, input?: unknown, options: QueryOptions = {}): Promise<unknown> {
+    return (await this.ask(query, input, options)).answer
+  }
+
+  async ask(query: string, input?: unknown, options: QueryOptions = {}): Promise<Answered<unknown>> {
     checkKeys(options, QUERY_KEYS, 'query')
     const { tenant = DEFAULT_TENANT } = options
     const store = await this.#engineOf(tenant).store(tenant, options)
-    return ask(this.app, query, input, store.queries, store.standing.version)
+    const { version } = store.standing
+    return { answer: ask(this.app, query, input, store.queries, version), version, token: tokenOf(tenant, version) }
   }
 
   async sql(text: string, parameters: readonly unknown[] = [], options: QueryOptions = {}): Promise<Record<string, unknown>[]> {

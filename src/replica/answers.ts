@@ -7,11 +7,13 @@ export function outcome(
   version: number,
   duplicate: boolean,
 ): unknown {
-  const token = `${tenant}@${version}`
+  const token = tokenOf(tenant, version)
   if (decided.rejection) return { status: 'rejected', code: decided.rejection.code, details: decided.rejection.details, token, duplicate }
   const events = decided.events.map(({ type, data }) => ({ type, data }))
   return { status: 'accepted', version, token, events, result: decided.result, duplicate }
 }
+
+export const tokenOf = (tenant: string, version: number): string => `${tenant}@${version}`
 
 /** The version that a token stands for, undefined if it is not one of this tenant. */
 export function versionOf(token: string, tenant: string): number | undefined {

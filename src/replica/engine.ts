@@ -23,6 +23,7 @@ import { LinkError } from './link.ts'
 import type { Founded } from './manifest.ts'
 import type { Neighbourhood } from './neighbours.ts'
 import type { Advance, Progress } from './progress.ts'
+import { checkedMeta } from './options.ts'
 import { shardAt } from './replay.ts'
 
 /** For so long others are expected to go on writing, ms. */
@@ -458,6 +459,7 @@ export class Engine {
     if (!(timeout > 0)) throw new EngineError('invalid-option', 'timeout is a number of milliseconds above 0')
     if (signal !== undefined && !(signal instanceof AbortSignal)) throw new EngineError('invalid-option', 'signal is an AbortSignal')
     if (signal?.aborted) throw new EngineError('aborted', 'the caller gave up before anything was done', { id })
+    const meta = options.meta === undefined ? undefined : checkedMeta(options.meta)
     const prepared = prepare(this.#around.app, command, input)
     const hash = inputHash(command, input)
     let request: Pending | undefined
@@ -469,6 +471,7 @@ export class Engine {
         prepared,
         id,
         hash,
+        meta,
         deadline: this.#now + timeout,
         forwarded: forwarded !== undefined,
         fresh,
@@ -577,6 +580,7 @@ export class Engine {
         tenant: request.tenant,
         timeout: Math.max(1, timeout),
         fresh: request.fresh,
+        ...(request.meta === undefined ? {} : { meta: request.meta }),
       }
       const answer = (await this.#around.neighbours.forward(address, params)) as { token?: string }
       this.#feed({ type: 'forwarded', request, term, reply: 'answered' })
@@ -647,11 +651,22 @@ export class Engine {
       if (record?.kind !== 'data') throw new EngineError('log-behind', `the log does not hold position ${entry.position} any more`)
       const accepted = record.decisions.filter((_, index) => !entry.verdicts || entry.verdicts[index] === 'accepted')
       let version = entry.end - accepted.reduce((sum, { events }) => sum + events.length, 0)
-      for (const { id, command, events } of accepted) {
-        for (const { type, data } of events) {
+      for (const { id, command, events, writes, meta } of accepted) {
+        for (const { type, data, tags = [] } of events) {
           if (++version < next) continue
           if (signal?.aborted) return
-          yield { tenant, version, type, data, at: new Date(record.time), id, command }
+          const written = writes === '*' ? tags : [...new Set([...writes, ...tags])]
+          yield {
+            tenant,
+            version,
+            type,
+            data,
+            at: new Date(record.time),
+            id,
+            command,
+            tags: written,
+            ...(meta === undefined ? {} : { meta }),
+          }
         }
       }
       next = entry.end + 1

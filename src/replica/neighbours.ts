@@ -3,6 +3,7 @@
  * is there is asked to execute a command in our place.
  */
 import { EngineError } from '../errors.ts'
+import type { CommandMeta } from '../record.ts'
 import type { HttpLink } from './http-link.ts'
 import { Link, LinkError } from './link.ts'
 
@@ -16,6 +17,7 @@ export interface Forwarded {
   readonly timeout: number
   /** Whether it is passed on for the first time, under an id that was made for it. */
   readonly fresh: boolean
+  readonly meta?: CommandMeta
 }
 
 type Execute = (command: Forwarded) => Promise<unknown>

@@ -1,11 +1,12 @@
 /** What callers may ask for: misuse is told here, before any side effect. */
 import { strategies } from '../consistency.ts'
 import { EngineError } from '../errors.ts'
-import { isTenant } from '../ids.ts'
+import { isLine, isTenant } from '../ids.ts'
 import { logPath } from '../log/open.ts'
+import { type CommandMeta, META_KEYS } from '../record.ts'
 import type { ReplicaOptions } from '../replica.ts'
 
-export const EXECUTE_KEYS: ReadonlySet<string> = new Set(['id', 'tenant', 'timeout', 'signal'])
+export const EXECUTE_KEYS: ReadonlySet<string> = new Set(['id', 'tenant', 'timeout', 'signal', 'meta'])
 export const QUERY_KEYS: ReadonlySet<string> = new Set(['tenant', 'read', 'timeout', 'signal'])
 export const OPEN_KEYS: ReadonlySet<string> = new Set([
   'log',
@@ -38,6 +39,18 @@ export const acceptedIn = (env: NodeJS.ProcessEnv): string[] =>
     .split(',')
     .map(name => name.trim())
     .filter(name => name !== '')
+
+const META: ReadonlySet<string> = new Set(META_KEYS)
+
+/** Undefined if nothing stands in it. @throws EngineError invalid-option */
+export function checkedMeta(meta: CommandMeta): CommandMeta | undefined {
+  checkKeys(meta, META, 'meta')
+  const found = META_KEYS.filter(key => meta[key] !== undefined).map(key => [key, meta[key]] as const)
+  for (const [key, text] of found)
+    if (!isLine(text))
+      throw new EngineError('invalid-option', `meta.${key} is one line of up to 256 characters, not ${JSON.stringify(text)}`)
+  return found.length === 0 ? undefined : Object.fromEntries(found)
+}
 
 export function checkTenant(tenant: string): void {
   if (isTenant(tenant)) return

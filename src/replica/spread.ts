@@ -3,12 +3,14 @@
  * same; nobody commands. Only one shard at a time leaves a replica, so that most tenants never wait.
  */
 import { Crew, fairOwners } from '../consistency.ts'
-import type { Member } from '../roster.ts'
+import { BEAT, type Member } from '../roster.ts'
 
 /** Beats are looked at far more often: a longer silence means that this process was stopped or busy, ms. */
 const STALL = 1_000
 /** So long a shard that was to be handed over is waited for before the next one, ms. */
 const HANDING_OVER = 5_000
+/** So long after it has said that it would not lead any more the others have heard of it, and reckon without it, ms. */
+const HEARD = 2 * BEAT
 
 export class Spread {
   readonly #me: string
@@ -27,14 +29,31 @@ export class Spread {
    * Who should own each shard, as it is to be told to the shards now.
    * @param owners as the terms have it
    * @param now monotonic, ms
+   * @param steppedDown since when this replica would own none, monotonic, ms
    */
-  preferred(members: readonly Member[], owners: readonly (string | null)[], now: number): readonly (string | undefined)[] {
+  preferred(
+    members: readonly Member[],
+    owners: readonly (string | null)[],
+    now: number,
+    steppedDown?: number,
+  ): readonly (string | undefined)[] {
     const nobody = owners.map(() => undefined)
-    if (!this.#reigns || owners.length === 1) return nobody
+    if (!this.#reigns) return nobody
     if (this.#looked > 0 && now - this.#looked > STALL) this.#crew.excuse(now - this.#looked)
     this.#looked = now
     this.#crew.observe(new Map(members.filter(({ reigns }) => reigns !== false).map(({ id, beat }) => [id, beat])), now)
     const settled = this.#crew.settled(now)
+    if (steppedDown !== undefined) {
+      // All at once: nothing is gained by leaving some of them for later.
+      return now - steppedDown < HEARD
+        ? nobody
+        : fairOwners(
+            settled.filter(member => member !== this.#me),
+            owners,
+          )
+    }
+    // With one shard nobody moves.
+    if (owners.length === 1) return nobody
     if (!settled.includes(this.#me)) return nobody
     const fair = fairOwners(settled, owners)
     const leaving = this.#next(fair, owners, now)

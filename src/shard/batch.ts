@@ -102,11 +102,11 @@ export function decideBatch(queue: readonly Request[], tenant: Tenant, limit: nu
       quiet.push({ request, reply: { kind: 'rejected', decided, version } })
       continue
     }
-    const { id, command, hash } = request
+    const { id, command, hash, meta } = request
     const { reads, writes } = request.prepared
     const { events, result, rejection } = decided
     const decision: Decision =
-      result === undefined && rejection === undefined
+      result === undefined && rejection === undefined && meta === undefined
         ? { id, command, hash, reads, writes, events }
         : {
             id,
@@ -117,6 +117,7 @@ export function decideBatch(queue: readonly Request[], tenant: Tenant, limit: nu
             events,
             ...(result === undefined ? {} : { result }),
             ...(rejection === undefined ? {} : { rejection }),
+            ...(meta === undefined ? {} : { meta }),
           }
     const part = encodeDecision(decision)
     // No UTF-16 unit takes more than three bytes. They are counted, which costs much, only where they may be too many.

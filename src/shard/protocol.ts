@@ -6,7 +6,7 @@ import type { IdEntry, Store } from '../database.ts'
 import type { Decided, Prepared } from '../decide.ts'
 import type { EngineError } from '../errors.ts'
 import type { Appended, NewRecord, Position, Stored } from '../log.ts'
-import type { Decision } from '../record.ts'
+import type { CommandMeta, Decision } from '../record.ts'
 
 /** A command on its way. Made by the replica; the shard alone writes to its mutable part. */
 export interface Request {
@@ -16,6 +16,7 @@ export interface Request {
   readonly prepared: Prepared
   readonly id: string
   readonly hash: string
+  readonly meta?: CommandMeta | undefined
   /** By the clock of `step`'s `now`, ms. */
   readonly deadline: number
   /** It came from another replica, which will look for the leader itself: one hop only. */

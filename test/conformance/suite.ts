@@ -87,6 +87,26 @@ function suite({ log, ...how }: WayOnLog): void {
     expect(await other.query('balance', { account: 'bob' }, { read: 'linearizable' })).toBe(5)
   })
 
+  test('who did it stands beside the events, also of a command that was passed on', async () => {
+    const stage = new Stage(log)
+    const replicas = [await stage.open(shop, how), await stage.open(shop, how)]
+    const meta = { principal: 'till-1', correlation: 'request-7', trace: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' }
+    for (const replica of replicas) await replica.execute('pay', { account: 'ann', cents: 100 }, { meta })
+    await replicas[0]!.execute('takeIfRich', { account: 'ann', cents: 1, total: 0 })
+    const logged = await take(replicas[0]!.events({ from: 1 }), 3)
+    expect(logged.map(({ meta, tags }) => ({ meta, tags }))).toEqual([
+      { meta, tags: ['ann'] },
+      { meta, tags: ['ann'] },
+      { meta: undefined, tags: [] },
+    ])
+    const { answer, token } = await replicas[1]!.ask('balance', { account: 'ann' }, { read: 'linearizable' })
+    expect({ answer, token }).toEqual({ answer: 199, token: 'default@3' })
+    for (const wrong of [{ principal: 'two\nlines' }, { principal: '' }, { who: 'x' }] as object[])
+      expect(await failure(replicas[0]!.execute('pay', { account: 'ann', cents: 1 }, { meta: wrong }))).toMatchObject({
+        code: 'invalid-option',
+      })
+  })
+
   test('several replicas, contended: nothing below zero, equal digests, every answer stands in the log once', async () => {
     const seed = 4711
     const random = seeded(seed)

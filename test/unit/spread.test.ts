@@ -135,6 +135,31 @@ describe('a crew', () => {
 })
 
 describe('a spread', () => {
+  test('lets all go of one that steps down, to those who have been there for a while, once they have heard of it', () => {
+    const beating = new Beating()
+    const [one, many] = [new Spread('a', true), new Spread('a', true)]
+    beating.join('a', 'b', 'watcher')
+    beating.run(6_000, () => {
+      expect(one.preferred(beating.members(), ['a'], beating.now)).toEqual([undefined])
+      many.preferred(beating.members(), ['a', 'a', 'b'], beating.now)
+    })
+    const since = beating.now
+    expect(one.preferred(beating.members(), ['a'], since, since)).toEqual([undefined])
+    beating.join('c')
+    beating.run(500, () => {})
+    expect(one.preferred(beating.members(), ['a'], beating.now, since)).toEqual(['b'])
+    expect(many.preferred(beating.members(), ['a', 'a', 'b'], beating.now, since)).toEqual(['b', 'b', 'b'])
+  })
+
+  test('keeps what one that steps down has where there is nobody else', () => {
+    const beating = new Beating()
+    const spread = new Spread('a', true)
+    beating.join('a', 'watcher')
+    beating.run(8_000, () => {
+      expect(spread.preferred(beating.members(), ['a', null], beating.now, 0)).toEqual([undefined, undefined])
+    })
+  })
+
   test('lets one shard go at a time, and the next when that has an owner', () => {
     const beating = new Beating()
     const spread = new Spread('a', true)
