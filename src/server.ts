@@ -9,13 +9,14 @@ import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import type { App } from './app.ts'
 import { EngineError } from './errors.ts'
-import { isLoopback } from './replica/listen.ts'
 import { openReplica, type Replica, type ReplicaOptions } from './replica.ts'
+import { checkOpen } from './server/access.ts'
 import { routes } from './server/routes.ts'
 import { type HandlerOptions, Service } from './server/service.ts'
-import { readTls, type Tls } from './server/tls.ts'
+import { readTls, renewTls, type Tls } from './server/tls.ts'
 
-export type { Access, Action, Principal } from './server/access.ts'
+export { type Access, type AccessOptions, type Action, bearer, type Policy, type Principal } from './server/access.ts'
+export type { JwtOptions } from './server/access/jwt.ts'
 export { Problem, type ProblemCode } from './server/problem.ts'
 export type { HandlerOptions } from './server/service.ts'
 export type { Tls } from './server/tls.ts'
@@ -50,12 +51,11 @@ export function handler(replica: Replica, options: HandlerOptions = {}): (reques
  */
 export async function serve(app: App, options: ServeOptions): Promise<Served> {
   const { host = '127.0.0.1', port = 8080, tls, drain = 5_000, access, maxBody, maxWaiting, maxTimeout, ...replicaOptions } = options
-  if (!access && !isLoopback(host))
-    throw new EngineError('invalid-option', `whoever reaches ${host} could do everything: give \`access\`, or listen on 127.0.0.1`)
+  checkOpen(host, access !== undefined)
   const service = new Service(app, undefined, given({ access, maxBody, maxWaiting, maxTimeout, timeout: options.timeout }))
   const respond = getRequestListener(routes(service).fetch, { overrideGlobalObjects: false })
   const listener: RequestListener = (request, response) => void respond(request, response)
-  const server = tls ? createTlsServer(readTls(tls), listener) : createServer(listener)
+  const server = tls ? tlsServer(tls, listener) : createServer(listener)
   const url = await listen(server, host, port, tls ? 'https' : 'http')
   const stop = new AbortController()
   const ready = openReplica(app, { ...replicaOptions, signal: AbortSignal.any([stop.signal, ...(options.signal ? [options.signal] : [])]) })
@@ -79,6 +79,13 @@ export async function serve(app: App, options: ServeOptions): Promise<Served> {
   }
   let closing: Promise<void> | undefined
   return { url, ready, close: () => (closing ??= close()) }
+}
+
+function tlsServer(tls: Tls, listener: RequestListener): Server {
+  const notice = (text: string) => process.emitWarning(text)
+  const server = createTlsServer(readTls(tls, notice), listener)
+  const end = renewTls(server, tls, notice)
+  return server.on('close', end)
 }
 
 async function listen(server: Server, host: string, port: number, protocol: string): Promise<string> {

@@ -8,7 +8,7 @@
 import { type ErrorCode, errorKinds, isEngineError, type Retry } from '../errors.ts'
 
 /** What the engine's errors are in HTTP. */
-const statusOf = {
+export const statusOf = {
   'invalid-app': 500,
   'invalid-option': 400,
   'unknown-command': 404,
@@ -52,7 +52,7 @@ const statusOf = {
 } as const satisfies Record<ErrorCode, number>
 
 /** What only the server says. */
-const ownProblems = {
+export const ownProblems = {
   malformed: { status: 400, retry: 'no', meaning: 'the request is not what the server understands' },
   unauthenticated: { status: 401, retry: 'no', meaning: 'who asks is not known' },
   forbidden: { status: 403, retry: 'no', meaning: 'who asks may not do this' },

@@ -3,12 +3,20 @@ import { type Context, Hono } from 'hono'
 import type { Answer, Call } from './call.ts'
 import { textOf } from './call.ts'
 import { command } from './commands.ts'
+import { openapi } from './openapi.ts'
 import { Problem } from './problem.ts'
 import type { Service } from './service.ts'
 
 export function routes(service: Service): Hono {
   const tenants = new Hono().post('/commands/:name', c => answered(service, c, command)).all('/commands/:name', () => not('POST'))
+  let document: string | undefined
   const app = new Hono()
+    .get('/openapi.json', async ({ req, body }) => {
+      const principal = await service.authenticate(req.raw, undefined)
+      await service.authorize(principal, { kind: 'status', name: 'openapi.json' }, undefined, undefined)
+      document ??= JSON.stringify(openapi(service.app, { access: service.access !== undefined }))
+      return body(document, 200, { 'content-type': 'application/json' })
+    })
     .get('/livez', c => c.json({ status: 'live' }))
     .get('/readyz', c => {
       const { reason } = service

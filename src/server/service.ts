@@ -89,7 +89,9 @@ export class Service {
     const checked = schema ? await schema['~standard'].validate(input) : { value: input }
     // The replica says what is wrong with it, and does nothing.
     if (checked.issues) return
-    if (await this.access.policy(principal, action, checked.value, tenant)) return
+    // A policy that forgot to answer has not said yes.
+    const allowed: unknown = await this.access.policy(principal, action, checked.value, tenant)
+    if (allowed === true) return
     throw new Problem('forbidden', { detail: `the policy does not allow ${action.kind} ${action.name}` })
   }
 }
