@@ -31,6 +31,8 @@ export interface ShardState {
   readonly term: Term & { readonly address: string | null }
   /** The active release; null until one was made active: then data records of any release count. */
   readonly release: string | null
+  /** Releases that were active before and are not now, the latest last; the last few. */
+  readonly retired: readonly string[]
   /** Milliseconds since the epoch: UUIDv7 ids older than this are expired. */
   readonly forgetBefore: number
   readonly sealed: boolean
@@ -61,6 +63,9 @@ export interface Entered {
 
 // --- Shards ---------------------------------------------------------------------------------------------------------------------
 
+/** So many former releases are remembered. */
+const RETIRED = 16
+
 /** A log in which nothing stands. */
 export const emptyShard: ShardState = {
   log: null,
@@ -71,6 +76,7 @@ export const emptyShard: ShardState = {
   rules: { number: 0, window: 0 },
   term: { number: 0, owner: null, address: null },
   release: null,
+  retired: [],
   forgetBefore: 0,
   sealed: false,
 }
@@ -97,7 +103,8 @@ export function control(shard: ShardState, record: ControlRecord): ShardState | 
       if (replaces !== shard.release) return `the active release is ${shard.release ?? 'not set'}, not ${replaces ?? 'unset'}`
       if (release === shard.release) return 'this release is active already'
       // The reign ends as by an abdication: also a rival's claim that was made before the release, and comes after it, has a used number.
-      return { ...shard, release, term: { number: shard.term.number + 1, owner: null, address: null } }
+      const retired = [...shard.retired, ...(replaces === null ? [] : [replaces])].filter(each => each !== release).slice(-RETIRED)
+      return { ...shard, release, retired, term: { number: shard.term.number + 1, owner: null, address: null } }
     }
     case 'forget':
       if (record.before <= shard.forgetBefore) return 'as much was forgotten already'

@@ -11,6 +11,7 @@ import { addInit } from './cli/init.ts'
 import { addKafka } from './cli/kafka.ts'
 import { addLog } from './cli/log.ts'
 import { addQuery, addSql } from './cli/query.ts'
+import { addReplicas } from './cli/replicas.ts'
 import { addStatus } from './cli/status.ts'
 import { addVerify } from './cli/verify.ts'
 import { packageVersion } from './cli/version.ts'
@@ -58,6 +59,7 @@ function program(cli: Cli): Command {
   addQuery(program, cli)
   addSql(program, cli)
   addStatus(program, cli)
+  addReplicas(program, cli)
   addLog(program, cli)
   addDb(program, cli)
   addVerify(program, cli)

@@ -36,6 +36,7 @@ export type { Database } from './database.ts'
 export { EngineError, type ErrorCode, errorKinds, type Retry } from './errors.ts'
 export type { Listen } from './replica/listen.ts'
 export type { CommandMeta, Json, RecordedEvent, Tags } from './record.ts'
+export type { Lag, Member, MemberInfo } from './roster.ts'
 export {
   type EventsOptions,
   type ExecuteOptions,
@@ -43,6 +44,7 @@ export {
   openReplica,
   type Past,
   type QueryOptions,
+  type Readiness,
   type Replica,
   type ReplicaOptions,
   type Status,

@@ -7,7 +7,7 @@ import { type App, type Args, isApp, type Outcome, revision } from './app.ts'
 import { type StrategyName, strategyOf } from './consistency.ts'
 import { type Clock, every, machine } from './clock.ts'
 import { ask } from './decide.ts'
-import { EngineError } from './errors.ts'
+import { EngineError, type ErrorCode } from './errors.ts'
 import { uuidv7 } from './ids.ts'
 import type { Fencing } from './log/kafka/settings.ts'
 import { oneShard, openLogs } from './log/open.ts'
@@ -26,7 +26,7 @@ import { tokenOf } from './replica/answers.ts'
 import { openPast, runSql, untilOf } from './replica/past.ts'
 import type { Advance } from './replica/progress.ts'
 import type { ReplayProgress } from './replica/replay.ts'
-import { BEAT, type Member } from './roster.ts'
+import { BEAT, type Lag, type Member, type MemberInfo } from './roster.ts'
 
 export interface ReplicaOptions {
   /** 'file:PATH' (shared by the processes of one machine), 'kafka://HOST:PORT/TOPIC', or 'memory:' / 'memory:NAME' (gone with the process). */
@@ -112,9 +112,21 @@ export interface TenantStatus {
   readonly error?: string
 }
 
+/** Whether a replica should be sent calls, and if not, why: in the words of `docs/rollouts.md`. */
+export interface Readiness {
+  readonly ready: boolean
+  readonly reasons: readonly string[]
+}
+
 export interface Status {
   readonly app: string
   readonly revision: string
+  /** Of this replica: its revision and the name that was given. */
+  readonly release: string
+  /** The one that may write; null while the log names none. */
+  readonly activeRelease: string | null
+  readonly ready: Readiness
+  readonly lag: Lag
   readonly log: string
   readonly logId: string
   readonly generation: number
@@ -145,6 +157,8 @@ export interface Status {
 
 export interface ShardStatus {
   readonly partition: number
+  readonly activeRelease: string | null
+  readonly lag: Lag
   readonly role: Status['role']
   readonly term: Status['term']
   readonly position: Position
@@ -186,6 +200,8 @@ export interface Replica<EI = any, CI = any, CR = any, QI = any, QR = any> exten
   /** Read-only SQL on a tenant's database. */
   sql(text: string, parameters?: readonly unknown[], options?: QueryOptions): Promise<Record<string, unknown>[]>
   status(): Promise<Status>
+  /** At once, for whoever asks often. */
+  readiness(): Readiness
   /** The digest and version of a tenant here. */
   digest(tenant?: string): Promise<{ readonly version: number; readonly digest: string }>
   /**
@@ -214,6 +230,8 @@ export interface Ground {
   readonly neighbours: Neighbourhood
   /** How often the cursors are stored, ms, and how many databases a shard keeps open; where these shall not be the usual ones. */
   readonly checkpoint?: number
+  /** How often the end of the log is looked at, ms; 0: never. */
+  readonly lookAhead?: number
   readonly maxOpen?: number
   listen(serve: (method: string, params: unknown) => Promise<unknown>): Promise<Door>
 }
@@ -221,6 +239,10 @@ export interface Ground {
 const DEFAULT_TENANT = 'default'
 /** How often deadlines and reigns are looked after, ms. */
 const TICK = 50
+/** How often the end of the log is looked at, to tell how far behind a replica is, ms. */
+const LOOK_AHEAD = 1_000
+/** Who is that far behind has caught up: others write meanwhile. In s. */
+const CLOSE = 2
 /** How often the cursors are stored while they move, ms. */
 const CHECKPOINT = 5_000
 /** How many databases are kept open, over all shards; each shard may keep a few in any case. */
@@ -322,12 +344,17 @@ class Router {
   readonly #options: ReplicaOptions
   readonly #engines: readonly Engine[]
   readonly #strategy: StrategyName
+  readonly #named: string
   readonly #spread: Spread
   readonly #timers: (() => void)[] = []
   readonly #notices: string[] = []
   #door: Door | undefined
   /** The shards can be asked: also while they still read. */
   #open = false
+  /** It has read the log to where that ended when it started. */
+  #live = false
+  /** While it still reads: how long that may take, s. */
+  #eta: number | undefined
   /** It is on its way out, and still does what it has begun. */
   #leaving = false
   /** Since when it would rather not lead, monotonic, ms. */
@@ -344,11 +371,12 @@ class Router {
     const { timeout = 10_000, maxRecordBytes = MAX_RECORD_BYTES, release = process.env.MAINSTEM_RELEASE ?? '' } = options
     const strategy = options.strategy ?? defaultStrategy(logs.spans)
     this.#strategy = strategy
+    this.#named = `${revision(app).slice(0, 12)}${release === '' ? '' : `+${release}`}`
     const around: Surroundings = {
       app,
       strategy: strategyOf[strategy],
       me,
-      release: `${revision(app).slice(0, 12)}${release === '' ? '' : `+${release}`}`,
+      release: this.#named,
       timeout,
       maxRecordBytes,
       maxOpen: data ? maxOpen : Number.MAX_SAFE_INTEGER,
@@ -377,7 +405,7 @@ class Router {
 
   async #start(): Promise<void> {
     const { signal = new AbortController().signal, onProgress } = this.#options
-    const { clock, checkpoint = CHECKPOINT } = this.#ground
+    const { clock, checkpoint = CHECKPOINT, lookAhead = LOOK_AHEAD } = this.#ground
     const strategy = this.#strategy
     for (const { conditional, description } of this.#logs.shards) {
       if (!strategyOf[strategy].conditional || conditional) continue
@@ -395,15 +423,25 @@ class Router {
     const places = this.#engines.map(() => ({ position: 0, head: 0 }))
     const progress = (shard: number) => (position: number, head: number) => {
       places[shard] = { position, head }
-      onProgress?.({ position: sum(places, each => each.position), head: sum(places, each => each.head), events: this.#events() })
+      const told = { position: sum(places, each => each.position), head: sum(places, each => each.head), events: this.#events() }
+      first ??= told.position
+      this.#eta = etaOf(told.head - told.position, told.position - first, clock.now() - begun)
+      onProgress?.(told)
     }
+    const begun = clock.now()
+    let first: number | undefined
+    // The others see it coming; it is given nothing yet.
+    this.#beat()
+    this.#timers.push(every(clock, BEAT, () => this.#beat()))
+    if (lookAhead > 0) this.#timers.push(every(clock, lookAhead, () => this.#engines.forEach(engine => void engine.lookAhead())))
     const failed = new AbortController()
     const either = AbortSignal.any([signal, failed.signal])
     await all(this.#engines.map((engine, shard) => engine.catchUp(progress(shard), either).catch(error => failed.abort(error))))
     either.throwIfAborted()
+    this.#live = true
+    this.#eta = undefined
     for (const engine of this.#engines) engine.live()
     this.#beat()
-    this.#timers.push(every(clock, BEAT, () => this.#beat()))
     this.#timers.push(every(clock, TICK, () => this.#engines.forEach(engine => engine.tick())))
     this.#timers.push(every(clock, checkpoint, () => this.#checkpoint()))
   }
@@ -462,10 +500,10 @@ class Router {
   #beat(): void {
     // One that can write no more falls silent, so that somebody else may reign.
     if (this.#engines.some(({ shard }) => shard.failure)) return
-    // One that is closing is to be given nothing more.
-    const reigns = strategyOf[this.#strategy].reigns && !this.#leaving && this.#steppedDown === undefined
+    // One that still reads, or is closing, is to be given nothing.
+    const reigns = strategyOf[this.#strategy].reigns && this.#live && !this.#leaving && this.#steppedDown === undefined
     try {
-      this.#logs.roster.beat(this.#ground.me, this.#door?.address ?? null, reigns)
+      this.#logs.roster.beat(this.#ground.me, this.#door?.address ?? null, reigns, this.#info())
     } catch (error) {
       // Others may take the reign away; that costs time, nothing else.
       this.#notice(`the roster could not be written: ${(error as Error).message}`)
@@ -476,6 +514,47 @@ class Router {
     const now = this.#ground.clock.now()
     const preferred = this.#spread.preferred(members, owners, now, this.#steppedDown)
     for (const [partition, engine] of this.#engines.entries()) engine.beats(beats, preferred[partition])
+  }
+
+  /** What it tells the others of itself. */
+  #info(): MemberInfo {
+    const engines = this.#engines
+    const lag = this.#lag()
+    const role = engines.some(({ shard }) => shard.reigning) ? 'leader' : this.#roleOf(engines[0]!)
+    const caughtUp = this.#live && !this.#hasHalted() && !engines.some(engine => engine.unreachable) && (lag.seconds ?? Infinity) <= CLOSE
+    const position = sum(engines, ({ shard }) => shard.cursor)
+    const eta = this.#eta === undefined ? {} : { eta: this.#eta }
+    return { release: this.#named, position, lag, role, caughtUp, ...this.readiness(), ...eta }
+  }
+
+  #lag(): Lag {
+    const lags = this.#engines.map(({ lag }) => lag)
+    const unknown = lags.some(({ seconds }) => seconds === null)
+    return { records: sum(lags, each => each.records), seconds: unknown ? null : Math.max(...lags.map(({ seconds }) => seconds!)) }
+  }
+
+  #roleOf({ shard: { state, reigning, superseded } }: Engine): Status['role'] {
+    if (reigning) return 'leader'
+    return state.term.owner === null && this.#strategy !== 'leader' && !superseded ? 'writer' : 'follower'
+  }
+
+  #hasHalted(only?: ErrorCode): boolean {
+    for (const { shard } of this.#engines) for (const code of shard.halts) if (only === undefined || code === only) return true
+    return false
+  }
+
+  readiness(): Readiness {
+    const engines = this.#engines
+    const reasons: string[] = []
+    if (this.#leaving || this.#steppedDown !== undefined) reasons.push('closing')
+    if (!this.#live) reasons.push('replaying')
+    if (engines.some(({ shard }) => shard.failure)) reasons.push('failed')
+    else if (engines.some(engine => engine.unreachable)) reasons.push('unreachable')
+    // Of several shards some may not have been switched yet.
+    if (engines.every(({ shard }) => shard.superseded && shard.state.retired.includes(this.#named))) reasons.push('superseded')
+    // One tenant keeps nobody from the others, but a release that cannot read the log must not take over.
+    if (this.#hasHalted(engines.some(({ shard }) => shard.superseded) ? undefined : 'unknown-event')) reasons.push('halted')
+    return { ready: reasons.length === 0, reasons }
   }
 
   #members(): Member[] {
@@ -598,11 +677,13 @@ class Router {
         tenants[name] = { version, status, ...(error ? { error: error.message } : {}) }
       }
     }
-    const shards = this.#engines.map(({ shard }, partition): ShardStatus => {
-      const { state, cursor, counters, failure, reigning } = shard
+    const shards = this.#engines.map((engine, partition): ShardStatus => {
+      const { state, cursor, counters, failure } = engine.shard
       return {
         partition,
-        role: reigning ? 'leader' : state.term.owner === null && strategy !== 'leader' ? 'writer' : 'follower',
+        activeRelease: state.release,
+        lag: engine.lag,
+        role: this.#roleOf(engine),
         term: state.term,
         position: cursor,
         ...counters,
@@ -615,6 +696,10 @@ class Router {
     return {
       app: this.app.name,
       revision: revision(this.app),
+      release: this.#named,
+      activeRelease: state.release,
+      ready: this.readiness(),
+      lag: this.#lag(),
       log: this.#logs.description,
       logId: state.log ?? '',
       generation: state.generation,
@@ -637,6 +722,11 @@ class Router {
       ...(shards.length > 1 ? { shards } : {}),
     }
   }
+}
+
+/** How long the rest will take, s, if it goes on like what was done, in `time` ms; undefined if nothing was. */
+function etaOf(left: number, done: number, time: number): number | undefined {
+  return done > 0 ? Math.ceil((left * time) / done / 1_000) : undefined
 }
 
 /** Waits for all of them, also when one has failed: nothing is left running behind the error. */

@@ -1,12 +1,36 @@
 /**
- * Who is alive, and where. Heartbeats only: the roster is a hint for those who wonder whether a leader is gone, and safety never rests
- * on it. For an embedded log it is a second SQLite file beside it, which may be deleted at any time; for a log in memory, a map.
+ * Who is alive, where, and how far. Heartbeats only: the roster is a hint for those who wonder whether a leader is gone, and safety never
+ * rests on it. For an embedded log it is a second SQLite file beside it, which may be deleted at any time; for a log in memory, a map.
  */
 import { rmSync, statSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 
 /** How often a replica beats, ms. */
 export const BEAT = 250
+
+/** How far a replica is behind its log. */
+export interface Lag {
+  /** Positions between it and the end of the log as last heard of: at most so many records. */
+  readonly records: number
+  /** How old the last record is that it has read, s; 0 if there is none behind it, null if it has read none yet. */
+  readonly seconds: number | null
+}
+
+/** What a member tells of itself. */
+export interface MemberInfo {
+  readonly release: string
+  /** The sum over its shards, as in `lag`. */
+  readonly position: number
+  readonly lag: Lag
+  readonly role: 'leader' | 'follower' | 'writer'
+  /** It has read the log to its end, and no tenant of it has halted: it could take over. */
+  readonly caughtUp: boolean
+  readonly ready: boolean
+  /** Why it is not. */
+  readonly reasons: readonly string[]
+  /** While it still reads: how long that may take, s. */
+  readonly eta?: number
+}
 
 export interface Member {
   readonly id: string
@@ -17,14 +41,29 @@ export interface Member {
   readonly seen: number
   /** Whether it would own shards; left out by a roster of one shard, where it does not matter. */
   readonly reigns?: boolean
+  /** Left out by replicas of an older version of this package. */
+  readonly info?: MemberInfo
 }
 
 export interface Roster {
   /** @param reigns whether it would own shards now */
-  beat(id: string, address: string | null, reigns?: boolean): void
+  beat(id: string, address: string | null, reigns?: boolean, info?: MemberInfo): void
   members(): Member[]
   leave(id: string): void
   close(): void | Promise<void>
+}
+
+/** What a member tells of itself, as it came from elsewhere; undefined if it is nothing of ours. */
+export function infoIn(value: unknown): MemberInfo | undefined {
+  const { release, position, lag, role, caughtUp, ready, reasons, eta } = (value ?? {}) as { readonly [K in keyof MemberInfo]?: unknown }
+  const { records, seconds } = (lag ?? {}) as { readonly [K in keyof Lag]?: unknown }
+  const isNumber = (each: unknown): each is number => Number.isFinite(each)
+  if (typeof release !== 'string' || !isNumber(position) || !isNumber(records) || !(seconds === null || isNumber(seconds))) return undefined
+  if ((role !== 'leader' && role !== 'follower' && role !== 'writer') || typeof caughtUp !== 'boolean' || typeof ready !== 'boolean')
+    return undefined
+  if (!Array.isArray(reasons) || !reasons.every(reason => typeof reason === 'string')) return undefined
+  const info: MemberInfo = { release, position, lag: { records, seconds }, role, caughtUp, ready, reasons }
+  return isNumber(eta) ? { ...info, eta } : info
 }
 
 /** A member that was silent for so long is struck off, ms. */
@@ -32,6 +71,9 @@ const FORGOTTEN = 3_600_000
 
 /** How long a beat may wait for somebody else's, ms: others wait meanwhile, and the next beat comes soon. */
 const LOCK_PATIENCE = 20
+
+/** Of the file; raised when its table changes. */
+const SHAPE = 1
 
 interface Opened {
   readonly db: DatabaseSync
@@ -54,12 +96,12 @@ export class FileRoster implements Roster {
     this.#path = path
   }
 
-  beat(id: string, address: string | null): void {
-    this.#use(({ upsert }) => upsert.run(id, address, Date.now()))
+  beat(id: string, address: string | null, reigns = true, info?: MemberInfo): void {
+    this.#use(({ upsert }) => upsert.run(id, address, Date.now(), JSON.stringify({ reigns, info })))
   }
 
   members(): Member[] {
-    return this.#use(({ all }) => all.all()) as unknown as Member[]
+    return this.#use(({ all }) => all.all().map(memberIn))
   }
 
   leave(id: string): void {
@@ -88,18 +130,21 @@ function open(path: string): Opened {
   const db = new DatabaseSync(path, { timeout: LOCK_PATIENCE })
   try {
     db.exec('PRAGMA synchronous = OFF')
+    // What another version of this package has left is made anew.
+    if (db.prepare('PRAGMA user_version').get()!['user_version'] !== SHAPE)
+      db.exec(`BEGIN IMMEDIATE; DROP TABLE IF EXISTS member; PRAGMA user_version = ${SHAPE}; COMMIT`)
     // In one tree: a power cut may leave any page of it as it was before, and an index of its own would lend the beats of one to another, dead one.
     db.exec(
-      'CREATE TABLE IF NOT EXISTS member (id TEXT PRIMARY KEY, address TEXT, beat INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT, WITHOUT ROWID',
+      'CREATE TABLE IF NOT EXISTS member (id TEXT PRIMARY KEY, address TEXT, beat INTEGER NOT NULL, seen INTEGER NOT NULL, said TEXT NOT NULL) STRICT, WITHOUT ROWID',
     )
     db.prepare('DELETE FROM member WHERE seen < ?').run(Date.now() - FORGOTTEN)
     return {
       db,
       inode: inodeOf(path),
       upsert: db.prepare(
-        'INSERT INTO member VALUES (?1, ?2, 1, ?3) ON CONFLICT (id) DO UPDATE SET beat = beat + 1, address = excluded.address, seen = excluded.seen',
+        'INSERT INTO member VALUES (?1, ?2, 1, ?3, ?4) ON CONFLICT (id) DO UPDATE SET beat = beat + 1, address = excluded.address, seen = excluded.seen, said = excluded.said',
       ),
-      all: db.prepare('SELECT id, address, beat, seen FROM member ORDER BY id'),
+      all: db.prepare('SELECT * FROM member ORDER BY id'),
       remove: db.prepare('DELETE FROM member WHERE id = ?'),
     }
   } catch (error) {
@@ -113,9 +158,25 @@ export function readRoster(path: string): Member[] {
   if (inodeOf(path) === undefined) return []
   const db = new DatabaseSync(path, { readOnly: true, timeout: 1_000 })
   try {
-    return db.prepare('SELECT id, address, beat, seen FROM member ORDER BY id').all() as unknown as Member[]
+    return db.prepare('SELECT * FROM member ORDER BY id').all().map(memberIn)
   } finally {
     db.close()
+  }
+}
+
+/** From its row. */
+function memberIn({ id, address, beat, seen, said }: Record<string, unknown>): Member {
+  const { reigns, info } = parsedObject(said)
+  const told = infoIn(info)
+  const member = { id, address, beat, seen, reigns: reigns !== false } as Member
+  return told ? { ...member, info: told } : member
+}
+
+function parsedObject(text: unknown): { readonly reigns?: unknown; readonly info?: unknown } {
+  try {
+    return (JSON.parse(String(text)) ?? {}) as object
+  } catch {
+    return {}
   }
 }
 
@@ -141,8 +202,9 @@ export class MemoryRoster implements Roster {
     this.#members = members
   }
 
-  beat(id: string, address: string | null, reigns = true): void {
-    this.#members.set(id, { id, address, beat: (this.#members.get(id)?.beat ?? 0) + 1, seen: Date.now(), reigns })
+  beat(id: string, address: string | null, reigns = true, info?: MemberInfo): void {
+    const beat = (this.#members.get(id)?.beat ?? 0) + 1
+    this.#members.set(id, { id, address, beat, seen: Date.now(), reigns, ...(info ? { info } : {}) })
   }
 
   members(): Member[] {

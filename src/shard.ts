@@ -9,7 +9,7 @@
  */
 import { control, emptyShard, isHome, type ShardState } from './accept.ts'
 import { Heartbeats, PATIENCE, type Role, roleOf } from './consistency.ts'
-import { EngineError } from './errors.ts'
+import { EngineError, type ErrorCode } from './errors.ts'
 import type { Appended, NewRecord, Position, Stored } from './log.ts'
 import { type Folded, Tenant } from './projection.ts'
 import { type ControlRecord, type DataRecord, decode, encodeControl, encodeRecord } from './record.ts'
@@ -156,10 +156,12 @@ export class Shard {
   /** Who the shard was last handed over to, until somebody reigns; and who did not take it. */
   #handedTo: string | undefined
   readonly #unwilling = new Set<string>()
+  readonly #halts = new Set<ErrorCode>()
   #live = false
   #stopping = false
   #drained = false
   #failure: EngineError | undefined
+  #logTime: number | undefined
   #foreign = 0
   #folded = 0
   #refused = 0
@@ -196,8 +198,28 @@ export class Shard {
     return { foreign: this.#foreign, records: this.#folded, refused: this.#refused, conflicts: this.#conflicts }
   }
 
+  /** Time of the latest record that was read in this run, ms since the epoch; undefined before the first. */
+  get logTime(): number | undefined {
+    return this.#logTime
+  }
+
+  /** Another release is the active one: nothing is written here. */
+  get superseded(): boolean {
+    return this.#isSuperseded()
+  }
+
+  /** The log, and the roster that lives with it, cannot be reached from here. */
+  get cutOff(): boolean {
+    return this.#cutOff
+  }
+
   get failure(): EngineError | undefined {
     return this.#failure
+  }
+
+  /** Why tenants have halted. */
+  get halts(): ReadonlySet<ErrorCode> {
+    return this.#halts
   }
 
   /** Whether this incarnation owns the shard. */
@@ -640,6 +662,7 @@ export class Shard {
     this.#folded++
     const own = stored.tenant === null ? undefined : this.#homes.get(stored.tenant)?.attempt
     const record = own && own.value === stored.value ? own.record : decode(stored.value)
+    if (record.kind !== 'foreign') this.#logTime = Math.max(this.#logTime ?? 0, record.time)
     if (record.kind === 'foreign') this.#foreign++
     else if (record.kind === 'data') {
       const { log } = this.#state
@@ -827,6 +850,7 @@ export class Shard {
   #halt(home: Home, error: EngineError): void {
     home.status = 'halted'
     home.error = error
+    this.#halts.add(error.code)
     this.#open.delete(home)
     this.#following.delete(home)
     this.#queued.delete(home)

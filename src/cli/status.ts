@@ -5,7 +5,7 @@ import { access } from './access.ts'
 import type { Cli } from './context.ts'
 import { examples, withOptions } from './options.ts'
 import { count, paint, pairs, plural, printable, table } from './output.ts'
-import { duration } from './progress.ts'
+import { describe as describeMembers } from './replicas.ts'
 import { type Flags, Settings } from './settings.ts'
 
 export function addStatus(program: Command, cli: Cli): void {
@@ -27,13 +27,33 @@ export function addStatus(program: Command, cli: Cli): void {
 }
 
 function describe(running: boolean, status: Status): string {
-  const { app, revision, log, logId, generation, data, strategy, incarnation, role, term, position, sealed, failure } = status
+  const {
+    app,
+    release,
+    activeRelease,
+    ready,
+    lag,
+    log,
+    logId,
+    generation,
+    data,
+    strategy,
+    incarnation,
+    role,
+    term,
+    position,
+    sealed,
+    failure,
+  } = status
   const members = running ? status.members : status.members.filter(({ id }) => id !== incarnation)
   const { shards } = status
   const as = shards ? `leader of ${shards.filter(shard => shard.role === 'leader').length} of ${shards.length} shards` : role
   const parts = [
     pairs([
-      ['app', `${app}, revision ${revision.slice(0, 12)}`],
+      [
+        'app',
+        `${app}, release ${release}${activeRelease === null || activeRelease === release ? '' : `; ${activeRelease} is the active one`}`,
+      ],
       ['log', `${log} (${logId}, generation ${generation})${sealed ? paint.yellow(' sealed: it goes on in its copy') : ''}`],
       ['data', data ?? undefined],
       ['replica', running ? `running as ${as} (${strategy}), ${incarnation}` : 'not running; this is what stands in its databases now'],
@@ -47,7 +67,8 @@ function describe(running: boolean, status: Status): string {
               : `none since term ${term.number}`
             : `${term.owner} in term ${term.number}, at ${term.address}`,
       ],
-      ['position', `${position}`],
+      ['position', `${position}${lag.records === 0 ? '' : `, at most ${count(lag.records)} records behind`}`],
+      ['ready', running ? (ready.ready ? 'yes' : paint.yellow(ready.reasons.join(', '))) : undefined],
       [
         'in this run',
         running
@@ -81,15 +102,7 @@ function describe(running: boolean, status: Status): string {
   if (status.databases > tenants.length)
     parts.push(paint.dim(`${plural(status.databases, 'tenant')} have a database here; shown are those met in this run`))
   if (members.length > 0) {
-    parts.push(
-      table(
-        members.map(({ id, address, seen }) => ({
-          replica: id,
-          address,
-          'last heard of': `${duration(Math.max(0, Date.now() - seen) / 1_000)} ago`,
-        })),
-      ),
-    )
+    parts.push(describeMembers(members))
   }
   for (const notice of status.notices) parts.push(`${paint.yellow('notice')}  ${printable(notice)}`)
   return parts.join('\n\n')

@@ -29,9 +29,9 @@ export interface KafkaOptions {
   readonly accept?: readonly string[]
   /**
    * `replica` (default): the log must be whole. `copy`: it may be one that another log is being copied into. `reader`: whatever it is, it is
-   * only looked at, and nobody is told of it.
+   * only looked at, and nobody is told of it. `operator`: the same, but control records may be written, and who runs on it is known.
    */
-  readonly as?: 'replica' | 'copy' | 'reader'
+  readonly as?: 'replica' | 'copy' | 'reader' | 'operator'
 }
 
 /** Below the default of max.message.bytes, 1,048,588, with what batch and request add. */
@@ -89,7 +89,7 @@ export class KafkaLogs implements Logs {
       // A roster that is missing is made below. Who only looks on is not kept from seeing what is wrong.
       const accepted = [...accept, 'roster-missing']
       const notices =
-        as === 'reader'
+        as === 'reader' || as === 'operator'
           ? []
           : await checkCluster(topic, { accept: accepted, maxRecordBytes, transactional: transactional && fencing !== 'term' })
       if (as !== 'reader') roster = await KafkaRoster.open(topic)

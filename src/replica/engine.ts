@@ -14,6 +14,7 @@ import { isId } from '../ids.ts'
 import type { Chunk, Log, Position, Stored } from '../log.ts'
 import { decode, inputHash } from '../record.ts'
 import type { ExecuteOptions, LoggedEvent, QueryOptions } from '../replica.ts'
+import type { Lag } from '../roster.ts'
 import type { Input, Output, Read, Reply, Request } from '../shard/protocol.ts'
 import { Shard } from '../shard.ts'
 import { outcome, versionOf } from './answers.ts'
@@ -30,6 +31,9 @@ import { shardAt } from './replay.ts'
 const RIVALRY = 1_000
 /** What a leader says that is none any more, or not for long. */
 const passing: ReadonlySet<string> = new Set(['not-leader', 'closed', 'log-failed'])
+
+/** A log that could not be read for so long is out of reach, ms. */
+const UNREACHABLE = 3_000
 
 /** What a read says of a log that cannot be followed any more. */
 const GONE: ReadonlySet<string> = new Set(['log-behind', 'log-other'])
@@ -84,6 +88,8 @@ export class Engine {
   #time = 0
   #rivalsUntil = 0
   #reading = false
+  #unreadableSince: number | undefined
+  #looking = false
   #drained: (() => void) | undefined
   #closing = false
   #saved = -1
@@ -209,6 +215,32 @@ export class Engine {
     stop.throwIfAborted()
   }
 
+  /** How far it is behind the end of the log, as that was last looked at. */
+  get lag(): Lag {
+    const { cursor, logTime } = this.#shard
+    const records = Math.max(0, this.#head - cursor)
+    if (records === 0) return { records, seconds: 0 }
+    return { records, seconds: logTime === undefined ? null : Math.max(0, (this.#clock.time() - logTime) / 1_000) }
+  }
+
+  /** The log cannot be read, and that for more than a moment. */
+  get unreachable(): boolean {
+    return this.#shard.cutOff || (this.#unreadableSince !== undefined && this.#clock.now() - this.#unreadableSince > UNREACHABLE)
+  }
+
+  /** Where the log ends now, for whoever asks how far behind this replica is. */
+  async lookAhead(): Promise<void> {
+    if (this.#looking) return
+    this.#looking = true
+    try {
+      this.#head = Math.max(this.#head, await this.log.head())
+    } catch {
+      // Whoever follows tells of it.
+    } finally {
+      this.#looking = false
+    }
+  }
+
   /** From here on the shard takes part. */
   live(): void {
     this.#feed({ type: 'live' })
@@ -245,6 +277,7 @@ export class Engine {
     while (!signal.aborted) {
       try {
         const chunk = await this.log.read(() => this.#shard.cursor, { wait: true, signal })
+        this.#unreadableSince = undefined
         if (!signal.aborted && chunk.reached > this.#shard.cursor) this.#take(chunk)
       } catch (error) {
         // It is another log now, or lacks what was read of it: there is nothing to wait for.
@@ -413,6 +446,7 @@ export class Engine {
 
   async #unreadable(error: unknown): Promise<void> {
     this.#around.notice(`the log could not be read: ${(error as Error).message}`)
+    this.#unreadableSince ??= this.#clock.now()
     this.#feed({ type: 'unreadable', error })
     await nap(this.#clock, 250, this.#stopReading.signal)
   }

@@ -7,7 +7,7 @@
  */
 import { existsSync, rmSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import type { ShardState } from '../accept.ts'
+import { emptyShard, type ShardState } from '../accept.ts'
 import type { Position } from '../log.ts'
 
 /** Of one shard. */
@@ -69,7 +69,12 @@ export class ProgressFile implements ProgressStore {
       if (typeof types !== 'object' || types === null || Array.isArray(types)) return undefined
       const versions = Object.entries(types)
       if (!versions.every(([, version]) => Number.isSafeInteger(version))) return undefined
-      return { place: place as string, cursor: cursor as number, state, types: new Map(versions as [string, number][]) }
+      return {
+        place: place as string,
+        cursor: cursor as number,
+        state: { ...emptyShard, ...state },
+        types: new Map(versions as [string, number][]),
+      }
     } catch {
       return undefined
     }

@@ -354,9 +354,10 @@ export class World {
       return append(records, options)
     }
     const roster: Roster = {
-      beat: (id, address, reigns = true) => {
+      beat: (id, address, reigns = true, info) => {
         if (node.mutedUntil > this.#scheduler.now) return
-        this.#members.set(id, { id, address, beat: (this.#members.get(id)?.beat ?? 0) + 1, seen: process.time(), reigns })
+        const beat = (this.#members.get(id)?.beat ?? 0) + 1
+        this.#members.set(id, { id, address, beat, seen: process.time(), reigns, ...(info ? { info } : {}) })
       },
       members: () => [...this.#members.values()],
       leave: id => void this.#members.delete(id),
@@ -375,6 +376,8 @@ export class World {
       newId: time => uuidOf(time, process.random),
       data: node.disk.mount(),
       checkpoint: CHECKPOINT,
+      // Nothing here hangs on how far behind a replica is.
+      lookAhead: 0,
       maxOpen: this.#plan.open,
       neighbours: { forward: (address, command) => this.#forward(node, process, address, command), close: () => {} },
       listen: async serve => {

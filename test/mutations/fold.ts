@@ -69,8 +69,8 @@ export const fold: readonly Mutation[] = [
     edits: [
       {
         file: accept,
-        find: 'return { ...shard, release, term: { number: shard.term.number + 1, owner: null, address: null } }',
-        replace: 'return { ...shard, release }',
+        find: 'return { ...shard, release, retired, term: { number: shard.term.number + 1, owner: null, address: null } }',
+        replace: 'return { ...shard, release, retired }',
       },
     ],
   },

@@ -4,7 +4,7 @@
  * itself, and sees so: its own beats do not come back.
  */
 import { EngineError } from '../../errors.ts'
-import type { Member, Roster } from '../../roster.ts'
+import { infoIn, type Member, type MemberInfo, type Roster } from '../../roster.ts'
 import { type Content, decodeBatches, encodeBatch } from './batch.ts'
 import { createTopics, fetch, produce } from './calls.ts'
 import type { Conn } from './client.ts'
@@ -97,8 +97,8 @@ export class KafkaRoster implements Roster {
     await this.#put(COPYING, copying && JSON.stringify(copying))
   }
 
-  beat(id: string, address: string | null, reigns = true): void {
-    const value = JSON.stringify({ address, beat: ++this.#beat, seen: Date.now(), reigns })
+  beat(id: string, address: string | null, reigns = true, info?: MemberInfo): void {
+    const value = JSON.stringify({ address, beat: ++this.#beat, seen: Date.now(), reigns, info })
     this.#write(id, value)
   }
 
@@ -283,9 +283,10 @@ function copyingIn(value: string): Copying {
 /** What a member says of itself; undefined if it is nothing of ours. */
 export function parsed(value: string): Omit<Member, 'id'> | undefined {
   try {
-    const { address, beat, seen, reigns } = JSON.parse(value) as Partial<Member>
+    const { address, beat, seen, reigns, info } = JSON.parse(value) as Partial<Member>
     if ((address !== null && typeof address !== 'string') || !Number.isSafeInteger(beat) || !Number.isSafeInteger(seen)) return undefined
-    return { address: address ?? null, beat: beat!, seen: seen!, reigns: reigns !== false }
+    const told = infoIn(info)
+    return { address: address ?? null, beat: beat!, seen: seen!, reigns: reigns !== false, ...(told ? { info: told } : {}) }
   } catch {
     return undefined
   }
