@@ -12,13 +12,14 @@ import { addKafka } from './cli/kafka.ts'
 import { addLog } from './cli/log.ts'
 import { addQuery, addSql } from './cli/query.ts'
 import { addReplicas } from './cli/replicas.ts'
+import { addSnapshot } from './cli/snapshot.ts'
 import { addStatus } from './cli/status.ts'
 import { addVerify } from './cli/verify.ts'
 import { packageVersion } from './cli/version.ts'
 
 const settings = `
 Settings come from options, then from the environment (MAINSTEM_APP, MAINSTEM_LOG, MAINSTEM_DATA, MAINSTEM_STRATEGY, MAINSTEM_FENCING,
-MAINSTEM_TENANT, MAINSTEM_TIMEOUT, MAINSTEM_ACCEPT), then from mainstem.config.ts in the current folder: export default { app: './seats.ts', log: 'file:seats.log' }
+MAINSTEM_TENANT, MAINSTEM_TIMEOUT, MAINSTEM_ACCEPT, MAINSTEM_SNAPSHOTS), then from mainstem.config.ts in the current folder: export default { app: './seats.ts', log: 'file:seats.log' }
 
 Exit status: 0 ok, 1 failure, 2 wrong use, 3 the app said no, 4 conflict, 5 not ready or out of time, 6 divergence, 130 interrupted
 
@@ -66,6 +67,7 @@ function program(cli: Cli): Command {
   addDoctor(program, cli)
   addBackup(program, cli)
   addRestore(program, cli)
+  addSnapshot(program, cli)
   addKafka(program, cli)
   return program
 }

@@ -3,7 +3,9 @@
  * callers see, which shard a tenant's call goes to, and what shards share. The work of one shard is in `replica/engine.ts`.
  */
 import { randomUUID } from 'node:crypto'
-import { type App, type Args, isApp, type Outcome, revision } from './app.ts'
+import { dirname } from 'node:path'
+import type { ShardState } from './accept.ts'
+import { type App, type Args, definitionOf, isApp, type Outcome, revision } from './app.ts'
 import { type StrategyName, strategyOf } from './consistency.ts'
 import { type Clock, every, machine } from './clock.ts'
 import { ask } from './decide.ts'
@@ -27,6 +29,10 @@ import { openPast, runSql, untilOf } from './replica/past.ts'
 import type { Advance } from './replica/progress.ts'
 import type { ReplayProgress } from './replica/replay.ts'
 import { BEAT, type Lag, type Member, type MemberInfo } from './roster.ts'
+import { Folder } from './snapshot/folder.ts'
+import { Offers, Peer } from './snapshot/peer.ts'
+import type { Source } from './snapshot/source.ts'
+import { startFromSnapshot } from './snapshot/start.ts'
 
 export interface ReplicaOptions {
   /** 'file:PATH' (shared by the processes of one machine), 'kafka://HOST:PORT/TOPIC', or 'memory:' / 'memory:NAME' (gone with the process). */
@@ -53,6 +59,11 @@ export interface ReplicaOptions {
    * machine alone. Left open, MAINSTEM_LISTEN (HOST:PORT), MAINSTEM_ADVERTISE and MAINSTEM_SECRET or MAINSTEM_SECRET_FILE say it.
    */
   readonly listen?: Listen
+  /**
+   * Where a replica that has nothing yet finds a snapshot to start from: a folder of them, or the URL of another replica that leads or follows on
+   * Kafka. From a folder looks at the past begin, too. Default: MAINSTEM_SNAPSHOTS.
+   */
+  readonly snapshots?: string
   /** Called now and then while the log is read at the start. */
   readonly onProgress?: (progress: ReplayProgress) => void
   /** Cuts the start off. */
@@ -228,6 +239,7 @@ export interface Ground {
   readonly newId: (time: number) => string
   readonly data: Databases | undefined
   readonly neighbours: Neighbourhood
+  readonly snapshots?: Source | undefined
   /** How often the cursors are stored, ms, and how many databases a shard keeps open; where these shall not be the usual ones. */
   readonly checkpoint?: number
   /** How often the end of the log is looked at, ms; 0: never. */
@@ -283,8 +295,9 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
     if (typeof log === 'string') await logs.close()
     throw error
   }
+  const snapshots = options.snapshots ?? (process.env.MAINSTEM_SNAPSHOTS || undefined)
   // From here on it is the router that closes both.
-  const given = listen ? { ...options, listen } : options
+  const given = { ...options, ...(listen ? { listen } : {}), ...(snapshots === undefined ? {} : { snapshots }) }
   const me = randomUUID()
   const ground: Ground = {
     me,
@@ -292,7 +305,8 @@ export async function openReplica<EI, EO, CI, CR, QI, QR>(
     newId: uuidv7,
     data,
     neighbours: new Neighbours(listen?.secret),
-    listen: serve => openDoor(serve, me, given, logs, data),
+    snapshots: snapshots === undefined ? undefined : sourceOf(snapshots, listen?.secret, revision(app)),
+    listen: serve => openDoor(app, serve, me, given, logs, data),
   }
   return await startReplica(app, given, logs, ground)
 }
@@ -309,6 +323,7 @@ export async function startReplica<EI, EO, CI, CR, QI, QR>(
 
 /** Where the others reach a replica: its socket, on a network its URL, or within this process. */
 async function openDoor(
+  app: App,
   serve: (method: string, params: unknown) => Promise<unknown>,
   me: string,
   { strategy, listen = {} }: ReplicaOptions,
@@ -320,7 +335,11 @@ async function openDoor(
   try {
     const http =
       spans === 'network' && reigns
-        ? await (await import('./replica/http-link.ts')).HttpLinkServer.listen(listen, params => serve('forward', params))
+        ? await (await import('./replica/http-link.ts')).HttpLinkServer.listen(
+            listen,
+            params => serve('forward', params),
+            offersOf(app, data),
+          )
         : undefined
     const address = http?.url ?? server?.path ?? settle(me, command => serve('forward', command))
     const close = async () => {
@@ -334,6 +353,18 @@ async function openDoor(
     throw error
   }
 }
+
+/** What a replica without a data directory has to give: nothing. */
+function offersOf(app: App, data: Databases | undefined) {
+  if (!data) return undefined
+  const offers = new Offers(app, data.path, dirname(data.scratch('offered')))
+  return (wanted: unknown) => offers.send(wanted)
+}
+
+const isUrl = (setting: string): boolean => /^https?:\/\//.test(setting)
+
+const sourceOf = (setting: string, secret: string | undefined, revision: string): Source =>
+  isUrl(setting) ? new Peer(setting, secret, revision) : new Folder(setting)
 
 const defaultStrategy = (spans: Logs['spans']): StrategyName => (spans === 'network' ? 'leader' : 'optimistic')
 
@@ -416,6 +447,7 @@ class Router {
     }
     const former = this.#formerLog()
     const manifests = await ensureManifests(this.#logs, this.app.name, former, clock, signal)
+    await this.#begin(manifests[0]!.state, signal)
     const opens = await all(this.#engines.map((engine, shard) => engine.prepare(manifests[shard]!, signal)))
     this.#door = await this.#ground.listen((method, params) => this.#serve(method, params))
     for (const open of opens) open(this.#door.address)
@@ -444,6 +476,18 @@ class Router {
     this.#beat()
     this.#timers.push(every(clock, TICK, () => this.#engines.forEach(engine => engine.tick())))
     this.#timers.push(every(clock, checkpoint, () => this.#checkpoint()))
+  }
+
+  /** Where there is nothing yet, from a snapshot, if there is one. */
+  async #begin({ log, generation }: ShardState, signal: AbortSignal): Promise<void> {
+    const { snapshots: source, data, clock } = this.#ground
+    if (!source || !data) return
+    const { shards } = this.#logs
+    const { app } = this
+    const wanted = { app: app.name, revision: revision(app), log, generation, places: shards.map(({ place }) => place) }
+    const patience = this.#options.timeout ?? 10_000
+    const notice = (text: string) => this.#notice(text)
+    await startFromSnapshot({ database: definitionOf(app).database, source, data, shards, wanted, clock, patience, signal, notice })
   }
 
   #formerLog() {
@@ -666,7 +710,12 @@ class Router {
     { tenant = DEFAULT_TENANT, onProgress }: { tenant?: string; onProgress?: (progress: ReplayProgress) => void } = {},
   ): Promise<Past> {
     const { log, shard } = this.#engineOf(tenant)
-    return openPast(this.app, log, tenant, untilOf(when), this.#ground.data?.scratch(tenant) ?? ':memory:', onProgress, shard.cursor)
+    const { snapshots } = this.#options
+    return openPast(this.app, log, tenant, untilOf(when), this.#ground.data?.scratch(tenant) ?? ':memory:', {
+      onProgress,
+      known: shard.cursor,
+      snapshots: snapshots === undefined || isUrl(snapshots) ? undefined : snapshots,
+    })
   }
 
   async status(): Promise<Status> {

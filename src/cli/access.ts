@@ -67,7 +67,7 @@ async function open<T>(cli: Cli, settings: Settings, writes: boolean, use: (repl
   const app = await settings.app()
   const log = writes ? await settings.writableLog() : await settings.existingLog()
   const { data, timeout } = settings
-  const { fencing, accept } = settings
+  const { fencing, accept, snapshots } = settings
   // Who only reads must not campaign for the leadership. On Kafka not every log takes conditions, which a reader needs none of.
   const strategy = writes ? settings.strategy : isKafka(log) ? 'first-wins' : 'optimistic'
   const progress = cli.progress('reading the log:', 'records')
@@ -76,6 +76,7 @@ async function open<T>(cli: Cli, settings: Settings, writes: boolean, use: (repl
     data,
     ...(strategy === undefined ? {} : { strategy }),
     ...(fencing === undefined ? {} : { fencing }),
+    ...(snapshots === undefined ? {} : { snapshots }),
     accept,
     timeout,
     signal: cli.signal,

@@ -8,9 +8,10 @@ import { type App, definitionOf } from '../app.ts'
 import { type Difference, diff } from '../database/compare.ts'
 import { openStore } from '../database/sqlite.ts'
 import { discard, publish } from '../log/files.ts'
-import { replay } from '../replica/replay.ts'
+import { type ReplayProgress, replay } from '../replica/replay.ts'
 import { openPast, untilOf } from '../replica/past.ts'
 import type { Past } from '../replica.ts'
+import { nearest } from '../snapshot/past.ts'
 import type { Cli } from './context.ts'
 import { CliError } from './failure.ts'
 import { readJson, readWhen, readWhole } from './input.ts'
@@ -32,7 +33,9 @@ export function addDb(program: Command, cli: Cli): void {
   const db = program
     .command('db')
     .summary('look at the past')
-    .description("A tenant's database as it was, and what changed between two moments. The log is replayed; nothing else is needed.")
+    .description(
+      "A tenant's database as it was, and what changed between two moments. The log is replayed, from the nearest snapshot where there is a folder of them, else from its beginning.",
+    )
   addAt(db, cli)
   addDiff(db, cli)
 }
@@ -48,7 +51,7 @@ function addAt(db: Command, cli: Cli): void {
     .option('--out <file>', 'write the SQLite database into a new file')
     .option('--sql <select>', 'run this SELECT on it')
     .option('--query <name...>', 'answer this query; its input (JSON, @FILE, -) may follow')
-  withOptions(command, 'app', 'tenant', 'log', 'json')
+  withOptions(command, 'app', 'tenant', 'log', 'snapshots', 'json')
     .addHelpText(
       'after',
       examples(
@@ -82,11 +85,15 @@ async function writeOut(cli: Cli, settings: Settings, app: App, when: number | D
   discard(draft)
   const progress = cli.progress('replaying:', 'records')
   try {
+    const until = untilOf(when)
+    const { tenant, snapshots } = settings
+    const from = snapshots === undefined ? undefined : await nearest(app, log, tenant, until, snapshots, draft)
     const store = openStore(definitionOf(app).database, draft)
-    const { version, digest, time } = await replay(app, log, settings.tenant, store, untilOf(when), ({ position, head }) => {
+    const onProgress = ({ position, head }: ReplayProgress) => {
       cli.signal.throwIfAborted()
       progress.update(position, head)
-    }).finally(() => store.close())
+    }
+    const { version, digest, time } = await replay(app, log, tenant, store, until, onProgress, { from }).finally(() => store.close())
     makeSingle(draft)
     publish(draft, out)
     progress.end()
@@ -114,10 +121,12 @@ async function withPast<T>(cli: Cli, settings: Settings, app: App, when: number 
   const folder = mkdtempSync(join(tmpdir(), 'mainstem-past-'))
   const progress = cli.progress('replaying:', 'records')
   try {
-    const past = await openPast(app, log, settings.tenant, untilOf(when), join(folder, 'past.db'), ({ position, head }) => {
+    const onProgress = ({ position, head }: ReplayProgress) => {
       cli.signal.throwIfAborted()
       progress.update(position, head)
-    })
+    }
+    const { snapshots } = settings
+    const past = await openPast(app, log, settings.tenant, untilOf(when), join(folder, 'past.db'), { onProgress, snapshots })
     progress.end()
     try {
       return await use(past)
@@ -159,7 +168,7 @@ function addDiff(db: Command, cli: Cli): void {
     .argument('<from>', MOMENT)
     .argument('<to>', MOMENT)
     .option('--limit <number>', 'how many rows to show at most (default: 1000)')
-  withOptions(command, 'app', 'tenant', 'log', 'json')
+  withOptions(command, 'app', 'tenant', 'log', 'snapshots', 'json')
     .addHelpText('after', '\nWith --json each row is one line of JSON.')
     .addHelpText('after', examples('db diff 100 120 --app seats.ts', 'db diff 2026-03-01 2026-03-02 --json'))
     .action(async (from: string, to: string, flags: Flags & { limit?: string }) => {

@@ -22,7 +22,7 @@ export function addExec(program: Command, cli: Cli): void {
     .argument('<command>', 'name of the command')
     .argument('[input]', 'its input: JSON, @FILE, or - for stdin')
     .option('--id <id>', 'command id: the same id can win once only, so that the call may be repeated')
-  withOptions(command, 'app', 'tenant', 'log', 'data', 'strategy', 'fencing', 'timeout', 'json')
+  withOptions(command, 'app', 'tenant', 'log', 'data', 'strategy', 'fencing', 'snapshots', 'timeout', 'json')
     .addHelpText('after', `\nExits with 3 if the app says no, with 4 after too many conflicts, with 5 when the time is up.`)
     .addHelpText(
       'after',

@@ -10,6 +10,10 @@ const shared = {
   tenant: ['--tenant <name>', 'the tenant (default: default)'],
   timeout: ['--timeout <time>', 'how long to wait at most, such as 500ms or 1m (default: 10s)'],
   accept: ['--accept <names>', 'what is unsafe about the log and shall be taken as it is, by its names in mainstem doctor'],
+  snapshots: [
+    '--snapshots <folder>',
+    'a folder of snapshots to begin from; a replica that has nothing yet also takes the URL of another one',
+  ],
   partition: ['--partition <number>', 'the shard, from 0, of a log that has several'],
   json: ['--json', 'write JSON'],
 } as const

@@ -28,6 +28,8 @@ export interface Config {
   readonly timeout?: number | string
   /** What is unsafe about the log, and shall be taken as it is: names that `mainstem doctor` gives. */
   readonly accept?: string | readonly string[]
+  /** A folder of snapshots, or the URL of a replica. */
+  readonly snapshots?: string
 }
 
 export interface Flags {
@@ -39,9 +41,10 @@ export interface Flags {
   readonly tenant?: string
   readonly timeout?: string
   readonly accept?: string
+  readonly snapshots?: string
 }
 
-const names = ['app', 'log', 'data', 'strategy', 'fencing', 'tenant', 'timeout', 'accept'] as const
+const names = ['app', 'log', 'data', 'strategy', 'fencing', 'tenant', 'timeout', 'accept', 'snapshots'] as const
 const configFiles = ['mainstem.config.ts', 'mainstem.config.mts', 'mainstem.config.js', 'mainstem.config.mjs']
 const DEFAULT_FOLDER = '.mainstem'
 
@@ -156,6 +159,10 @@ export class Settings {
     throw new EngineError('invalid-option', `${this.#called('accept', source)} is a list of names, such as 'retention,compaction'`)
   }
 
+  get snapshots(): string | undefined {
+    return this.#text('snapshots')
+  }
+
   /** `path`: the file that says whether there is one; undefined for a log on Kafka. */
   async #log(): Promise<{ readonly setting: string; readonly path: string | undefined; readonly source: Source }> {
     const found = this.#find('log')
@@ -182,7 +189,7 @@ export class Settings {
     return configured === undefined ? undefined : { value: configured, source: 'config' }
   }
 
-  #text(name: 'log' | 'data' | 'strategy' | 'fencing' | 'tenant'): string | undefined {
+  #text(name: 'log' | 'data' | 'strategy' | 'fencing' | 'tenant' | 'snapshots'): string | undefined {
     const found = this.#find(name)
     if (!found) return undefined
     if (typeof found.value === 'string' && found.value !== '') return found.value

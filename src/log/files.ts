@@ -63,12 +63,12 @@ function link(from: string, to: string): boolean {
 }
 
 /** That the file has its name survives a power cut, too. */
-function syncFolder(path: string): void {
+export function syncFolder(path: string): void {
   // Windows opens no folders.
   if (process.platform !== 'win32') sync(dirname(path))
 }
 
-function sync(path: string): void {
+export function sync(path: string): void {
   const file = openSync(path, 'r')
   try {
     fsyncSync(file)

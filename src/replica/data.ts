@@ -3,14 +3,28 @@
  * was followed. Everything in it but the lock can be deleted: it is replayed from the log.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import type { Database, Store } from '../database.ts'
+import type { Database, Standing, Store } from '../database.ts'
 import { openLazily } from '../database/lazy.ts'
+import { standingOf } from '../database/standing.ts'
 import { EngineError } from '../errors.ts'
+import { sync, syncFolder } from '../log/files.ts'
 import { ProgressFile, type ProgressStore } from './progress.ts'
+
+/** Where databases that come from elsewhere wait until all of them are there. */
+export interface Intake {
+  /** Where to put a tenant's. */
+  path(tenant: string): string
+  /** Of what was put there, once it is closed by everybody. @throws Error if it is no sound database of this definition */
+  standing(database: Database, tenant: string): Standing
+  /** They take their places, and are on the disk. */
+  adopt(): void
+  /** What waits still is thrown away. */
+  discard(): void
+}
 
 /** What a replica keeps from one run to the next. */
 export interface Databases {
@@ -23,11 +37,16 @@ export interface Databases {
   /** A new path for a database that is thrown away when it is closed. */
   scratch(tenant: string): string
   discard(tenant: string): void
+  /** For databases that come from elsewhere, of tenants that have none. */
+  intake(): Intake
   /** Keeps across restarts why a tenant's database must not be used. It holds as long as that database is there. */
   halt(tenant: string, why: string): void
   halted(tenant: string): string | undefined
   close(): void
 }
+
+/** Tenants' databases end in .db: none can be taken for it. */
+export const PROGRESS = 'progress.sqlite'
 
 export class DataDirectory implements Databases {
   readonly path: string
@@ -39,8 +58,7 @@ export class DataDirectory implements Databases {
   constructor(path: string, app: string, revision: string) {
     this.path = resolve(path)
     this.#folder = folderOf(this.path, app, revision)
-    // Tenants' databases end in .db: none can be taken for it.
-    this.progress = new ProgressFile(join(this.#folder, 'progress.sqlite'))
+    this.progress = new ProgressFile(join(this.#folder, PROGRESS))
     try {
       makeFolder(this.#folder)
       this.#lock = lock(this.path)
@@ -79,6 +97,25 @@ export class DataDirectory implements Databases {
     rmSync(this.#note(name), { force: true })
   }
 
+  intake(): Intake {
+    const waiting = new Map<string, string>()
+    return {
+      path: name => {
+        const path = this.scratch(name)
+        waiting.set(name, path)
+        return path
+      },
+      standing: (database, name) => standingOf(database, waiting.get(name)!, true),
+      adopt: () => {
+        for (const path of waiting.values()) sync(path)
+        for (const [name, path] of waiting) renameSync(path, this.tenant(name))
+        syncFolder(join(this.#folder, PROGRESS))
+        waiting.clear()
+      },
+      discard: () => waiting.forEach(discardDatabase),
+    }
+  }
+
   halt(name: string, why: string): void {
     writeFileSync(this.#note(name), why)
   }
@@ -92,7 +129,7 @@ export class DataDirectory implements Databases {
   }
 
   #note(name: string): string {
-    return join(this.#folder, `${name}.halted`)
+    return noteOf(this.#folder, name)
   }
 
   /** What scratch databases a killed run left behind. */
@@ -122,6 +159,11 @@ function makeFolder(path: string, withParents = true): void {
 export function folderOf(data: string, app: string, revision: string): string {
   return join(resolve(data), `${app}-${revision.slice(0, 12)}`)
 }
+
+const noteOf = (folder: string, tenant: string): string => join(folder, `${tenant}.halted`)
+
+/** Whether a tenant's database in this folder must not be used. */
+export const isHalted = (folder: string, tenant: string): boolean => existsSync(noteOf(folder, tenant))
 
 export function tenantsIn(folder: string): string[] {
   if (!existsSync(folder)) return []

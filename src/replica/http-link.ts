@@ -1,6 +1,7 @@
 /**
  * Calls between machines, over HTTP/1.1 with connections that stay: followers pass commands on to the leader by it. The same contract as
- * the socket of one machine (`link.ts`), but one call only is served here, `POST /mainstem/forward`, and only to who knows the secret.
+ * the socket of one machine (`link.ts`), but two calls only are served here, and only to who knows the secret: `POST /mainstem/forward`, and
+ * `POST /mainstem/snapshot` for replicas that have nothing yet.
  *
  * Without a secret it is for this machine alone. There a page in somebody's browser must not get through, either: a browser sends JSON to
  * another origin only after it has asked, and nobody answers that.
@@ -10,7 +11,9 @@ import { Agent, createServer, request as httpRequest, type IncomingMessage, type
 import { Agent as TlsAgent, request as httpsRequest } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
+import { pipeline } from 'node:stream/promises'
 import { EngineError, type ErrorCode, errorKinds } from '../errors.ts'
+import type { Sent } from '../snapshot/peer.ts'
 import { LinkError } from './link.ts'
 import { checkListen, type Listen } from './listen.ts'
 
@@ -25,6 +28,7 @@ const MAX_SOCKETS = 64
 const PATH = '/mainstem/'
 
 type Forward = (params: unknown) => Promise<unknown>
+type Send = (params: unknown) => Promise<Sent>
 
 interface Reply {
   readonly ok?: unknown
@@ -42,10 +46,10 @@ export class HttpLinkServer {
   }
 
   /** @throws EngineError invalid-option, also where it cannot listen */
-  static async listen(options: Listen, forward: Forward): Promise<HttpLinkServer> {
+  static async listen(options: Listen, forward: Forward, send?: Send): Promise<HttpLinkServer> {
     checkListen(options)
     const { host = '127.0.0.1', port = 0, advertise, secret } = options
-    const server = createServer((request, response) => void serve(request, response, secret, forward))
+    const server = createServer((request, response) => void serve(request, response, secret, forward, send))
     server.requestTimeout = 30_000
     // Longer than any client of ours keeps an idle connection: it must not end while a call begins.
     server.keepAliveTimeout = 60_000
@@ -70,7 +74,13 @@ export class HttpLinkServer {
 
 const named = (host: string): string => (host.includes(':') ? `[${host}]` : host)
 
-async function serve(request: IncomingMessage, response: ServerResponse, secret: string | undefined, forward: Forward): Promise<void> {
+async function serve(
+  request: IncomingMessage,
+  response: ServerResponse,
+  secret: string | undefined,
+  forward: Forward,
+  send: Send | undefined,
+): Promise<void> {
   // Nothing was done, and the connection ends: what comes behind would not be read.
   const refuse = (status: number, message: string) => {
     response.writeHead(status, { 'content-type': 'text/plain', connection: 'close' }).end(`${message}\n`)
@@ -79,7 +89,8 @@ async function serve(request: IncomingMessage, response: ServerResponse, secret:
   // Who went away is no concern of the replica's: the command goes on.
   response.on('error', () => {})
   if (secret !== undefined && !knows(request, secret)) return refuse(401, 'the secret is missing, or another one')
-  if (request.method !== 'POST' || request.url !== `${PATH}forward`) return refuse(404, 'nothing but commands is taken here')
+  const asked = request.url === `${PATH}snapshot` ? send : undefined
+  if (request.method !== 'POST' || (request.url !== `${PATH}forward` && !asked)) return refuse(404, 'nothing but commands is taken here')
   if (request.headers['content-type'] !== 'application/json') return refuse(415, 'a command is JSON')
   if (Number(request.headers['content-length']) > MAX_BODY) return refuse(413, 'the command is too large')
   let body: string | undefined
@@ -95,6 +106,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, secret:
   } catch {
     return refuse(400, 'a command is JSON')
   }
+  if (asked) return await sendTo(response, asked(params))
   const reply = await forward(params).then(
     (ok): Reply => ({ ok }),
     (error: unknown): Reply => {
@@ -104,6 +116,21 @@ async function serve(request: IncomingMessage, response: ServerResponse, secret:
     },
   )
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(reply))
+}
+
+async function sendTo(response: ServerResponse, sent: Promise<Sent>): Promise<void> {
+  let what: Sent
+  try {
+    what = await sent
+  } catch (error) {
+    const { code, message } = error as Partial<EngineError> & Error
+    const status = code === 'not-ready' ? 503 : code === 'invalid-option' ? 409 : 500
+    return void response.writeHead(status, { 'content-type': 'text/plain' }).end(`${message}\n`)
+  }
+  response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': what.bytes })
+  // Whoever does not get all of it sees that it is torn.
+  await pipeline(what.stream, response).catch(() => response.destroy())
+  what.done()
 }
 
 /** In a time that does not tell how much of it is right. */

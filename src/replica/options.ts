@@ -18,6 +18,7 @@ export const OPEN_KEYS: ReadonlySet<string> = new Set([
   'maxRecordBytes',
   'accept',
   'listen',
+  'snapshots',
   'onProgress',
   'signal',
 ])
@@ -60,7 +61,7 @@ export function checkTenant(tenant: string): void {
   )
 }
 
-export function checkOptions({ log, data, strategy, timeout, maxRecordBytes, accept }: ReplicaOptions): void {
+export function checkOptions({ log, data, strategy, timeout, maxRecordBytes, accept, snapshots }: ReplicaOptions): void {
   const refuse = (message: string) => {
     throw new EngineError('invalid-option', message)
   }
@@ -71,6 +72,8 @@ export function checkOptions({ log, data, strategy, timeout, maxRecordBytes, acc
     refuse('maxRecordBytes is from 4,096 to 67,108,864')
   if (accept !== undefined && !(Array.isArray(accept) && accept.every(name => typeof name === 'string')))
     refuse('accept is a list of names, as `mainstem doctor` gives them')
+  if (snapshots !== undefined && (typeof snapshots !== 'string' || snapshots === ''))
+    refuse("snapshots is a folder, or the URL of a replica such as 'http://replica-1.example.net:7878'")
   const isLog = typeof log === 'object' && log !== null && ('shards' in log || typeof log.append === 'function')
   if (typeof log !== 'string' && !isLog) refuse("log is 'file:PATH' or 'memory:'")
   if (data === undefined && typeof log === 'string' && (logPath(log) !== undefined || log.startsWith('kafka:')))

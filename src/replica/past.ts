@@ -6,26 +6,36 @@ import { ask } from '../decide.ts'
 import { EngineError } from '../errors.ts'
 import type { Log, Position } from '../log.ts'
 import type { Past } from '../replica.ts'
+import { nearest } from '../snapshot/past.ts'
 import { discardDatabase } from './data.ts'
 import { type ReplayProgress, replay, type Until } from './replay.ts'
 
-/** The caller closes it. @param known a position that the log certainly has */
+export interface PastExtras {
+  readonly onProgress?: ((progress: ReplayProgress) => void) | undefined
+  /** A position that the log certainly has. */
+  readonly known?: Position
+  /** A folder of snapshots, from the nearest of which it is replayed. */
+  readonly snapshots?: string | undefined
+}
+
+/** The caller closes it. */
 export async function openPast(
   app: App,
   log: Log,
   tenant: string,
   until: Until,
   path: string,
-  onProgress?: (progress: ReplayProgress) => void,
-  known?: Position,
+  { onProgress, known, snapshots }: PastExtras = {},
 ): Promise<Past> {
+  const from = snapshots === undefined || path === ':memory:' ? undefined : await nearest(app, log, tenant, until, snapshots, path)
   const store = openStore(definitionOf(app).database, path, { mode: 'write' })
   const close = async () => {
     store.close()
     if (path !== ':memory:') discardDatabase(path)
   }
   try {
-    const { version, time, digest } = await replay(app, log, tenant, store, until, onProgress, known === undefined ? {} : { known })
+    const extras = { from, ...(known === undefined ? {} : { known }) }
+    const { version, time, digest } = await replay(app, log, tenant, store, until, onProgress, extras)
     return {
       version,
       digest,

@@ -58,26 +58,8 @@ export class ProgressFile implements ProgressStore {
 
   load(partition: number): Progress | undefined {
     if (!this.#opened && !existsSync(this.#path)) return undefined
-    const row = this.#use(({ load }) => load.get(partition)) as { [K in keyof Progress]: unknown } | undefined
-    if (!row) return undefined
-    const { place, cursor } = row
-    try {
-      const state = JSON.parse(row.state as string) as ShardState | null
-      // A list, as it was kept before, does not tell the versions: the log does, when it is read again.
-      const types = JSON.parse(row.types as string) as unknown
-      if (!Number.isSafeInteger(cursor) || (cursor as number) < 0 || typeof state?.generation !== 'number') return undefined
-      if (typeof types !== 'object' || types === null || Array.isArray(types)) return undefined
-      const versions = Object.entries(types)
-      if (!versions.every(([, version]) => Number.isSafeInteger(version))) return undefined
-      return {
-        place: place as string,
-        cursor: cursor as number,
-        state: { ...emptyShard, ...state },
-        types: new Map(versions as [string, number][]),
-      }
-    } catch {
-      return undefined
-    }
+    const row = this.#use(({ load }) => load.get(partition)) as Row | undefined
+    return row && progressOf(row)
   }
 
   position(partition: number, tenant: string): Position {
@@ -122,6 +104,50 @@ export class ProgressFile implements ProgressStore {
       for (const suffix of ['', '-wal', '-shm']) rmSync(this.#path + suffix, { force: true })
       return work((this.#opened = open(this.#path)))
     }
+  }
+}
+
+type Row = { readonly [K in keyof Progress]: unknown }
+
+/** Undefined if it cannot be understood. */
+function progressOf({ place, cursor, state: stateText, types: typesText }: Row): Progress | undefined {
+  try {
+    const state = JSON.parse(stateText as string) as ShardState | null
+    // A list, as it was kept before, does not tell the versions: the log does, when it is read again.
+    const types = JSON.parse(typesText as string) as unknown
+    if (!Number.isSafeInteger(cursor) || (cursor as number) < 0 || typeof state?.generation !== 'number') return undefined
+    if (typeof types !== 'object' || types === null || Array.isArray(types)) return undefined
+    const versions = Object.entries(types)
+    if (!versions.every(([, version]) => Number.isSafeInteger(version))) return undefined
+    return {
+      place: place as string,
+      cursor: cursor as number,
+      state: { ...emptyShard, ...state },
+      types: new Map(versions as [string, number][]),
+    }
+  } catch {
+    return undefined
+  }
+}
+
+/** All that is stored, as it was at one moment, also while its replica runs. @throws an error of SQLite */
+export function readProgress(path: string): Map<number, Advance> {
+  const stored = new Map<number, Advance>()
+  if (!existsSync(path)) return stored
+  const db = new DatabaseSync(path, { readOnly: true, timeout: 5_000 })
+  try {
+    db.exec('BEGIN')
+    for (const { partition, ...row } of db.prepare('SELECT partition, place, cursor, state, types FROM shard').all()) {
+      const progress = progressOf(row as unknown as Row)
+      if (progress) stored.set(Number(partition), { ...progress, tenants: new Map() })
+    }
+    for (const { partition, name, position } of db.prepare('SELECT partition, name, position FROM tenant').all()) {
+      const tenants = stored.get(Number(partition))?.tenants as Map<string, Position> | undefined
+      tenants?.set(String(name), Number(position))
+    }
+    return stored
+  } finally {
+    db.close()
   }
 }
 

@@ -38,15 +38,25 @@ async function readUpTo(log: Log, after: Position, upTo: Position, tenant: strin
   return { records: records.filter(({ position }) => position <= upTo), reached: Math.min(reached, upTo) }
 }
 
+/** Where a replay begins that need not begin at the beginning. */
+export interface From {
+  readonly cursor: Position
+  /** Of the shard, at the cursor. */
+  readonly state: ShardState
+}
+
+const BEGINNING: From = { cursor: 0, state: emptyShard }
+
 /** The data records of a tenant, each with the shard's state at its place; the shard's own records are followed on the way. */
 async function* records(
   log: Log,
   tenant: string,
   upTo: Position,
   clock: Clock,
+  from: From = BEGINNING,
 ): AsyncGenerator<{ readonly shard: ShardState; readonly stored: Stored; readonly record: DataRecord }> {
-  let shard = emptyShard
-  for (let after = 0; ; ) {
+  let shard = from.state
+  for (let after = from.cursor; ; ) {
     const chunk = await readUpTo(log, after, upTo, tenant, clock)
     for (const stored of chunk.records) {
       const record = decode(stored.value)
@@ -84,12 +94,14 @@ export async function shardAt(log: Log, upTo: Position, clock: Clock = machine):
 export interface ReplayExtras {
   /** A position that the log certainly has, whatever it says of its end. */
   readonly known?: Position
+  /** The store holds all of the tenant up to there, or more. */
+  readonly from?: From | undefined
   /** What each record came to. */
   readonly folded?: (position: Position, verdicts: readonly Verdict[]) => void
 }
 
 /**
- * Fills an empty store.
+ * Fills a store: an empty one, unless `from` says otherwise.
  * @throws EngineError no-such-version when the log ends before `until`; halted, unknown-event
  */
 export async function replay(
@@ -99,12 +111,14 @@ export async function replay(
   store: Store,
   until: Until,
   progress: (progress: ReplayProgress) => void = () => {},
-  { known = 0, folded }: ReplayExtras = {},
+  { known = 0, from, folded }: ReplayExtras = {},
 ): Promise<Standing> {
   const head = 'position' in until ? until.position : Math.max(known, await log.head())
   let tenant: Tenant | undefined
   let count = 0
-  for await (const { shard, stored, record } of records(log, name, head, machine)) {
+  const begun = store.standing.position
+  for await (const { shard, stored, record } of records(log, name, head, machine, from)) {
+    if (stored.position <= begun) continue
     tenant ??= new Tenant(app, name, store, record.log)
     const { version } = tenant.state
     if ('version' in until && version >= until.version) break

@@ -1,9 +1,13 @@
 /** What a replica promises, over any log and any strategy: run by the files beside it. */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
+import { revision } from '../../src/app.ts'
 import { EngineError } from '../../src/errors.ts'
-import type { LoggedEvent } from '../../src/replica.ts'
+import { folderOf } from '../../src/replica/data.ts'
+import type { LoggedEvent, Replica } from '../../src/replica.ts'
+import { makeSnapshot } from '../../src/snapshot/make.ts'
 import { seeded } from '../../src/random.ts'
 import { type LogKind, Stage } from '../support/logs.ts'
 import shop from '../support/shop.ts'
@@ -22,6 +26,19 @@ async function take<T>(from: AsyncIterable<T>, count: number): Promise<T[]> {
   const taken: T[] = []
   for await (const item of from) if (taken.push(item) === count) break
   return taken
+}
+
+type Pays = Pick<Replica<any, any, any>, 'execute'>
+
+/** All that a closed replica has of a tenant: rows, ids, history, standing. */
+function everything(data: string, tenant: string): object {
+  const db = new DatabaseSync(join(folderOf(data, shop.name, revision(shop)), `${tenant}.db`), { readOnly: true })
+  try {
+    const tables = ['account', 'entry', 'mainstem_standing', 'mainstem_id', 'mainstem_history']
+    return Object.fromEntries(tables.map(table => [table, db.prepare(`SELECT * FROM ${table} ORDER BY 1`).all()]))
+  } finally {
+    db.close()
+  }
 }
 
 interface WayOnLog extends Way {
@@ -230,6 +247,47 @@ function suite({ log, ...how }: WayOnLog): void {
     const anew = await stage.open(shop, { ...how, data })
     expect((await anew.query('entries', undefined, { read: 'linearizable' })).slice(0, 20)).toEqual(entries)
     expect(await anew.digest()).toEqual(await again.digest().catch(() => watcher.digest()))
+  })
+
+  test('started from a snapshot: the same as replayed from the beginning', async () => {
+    const stage = new Stage(log)
+    const tenants = ['default', 'other', 'late']
+    const source = join(stage.folder, 'source')
+    const snapshots = join(stage.folder, 'snapshots')
+    const pay = (replica: Pays, n: number, tenant: string) =>
+      replica.execute('pay', { account: `a${n % 3}`, cents: n + 1 }, { tenant, id: `${tenant}-${n}` })
+    let first = await stage.open(shop, { ...how, data: source })
+    const answer = await pay(first, 7, 'other')
+    const no = await first.execute('take', { account: 'ann', cents: 500 }, { id: 'no' })
+    for (let n = 10; n < 20; n++) await pay(first, n, tenants[n % 2]!)
+    await first.close()
+    // Made while others write: in front of the cursor's end, behind it, and of a tenant that it knows nothing of.
+    first = await stage.open(shop, { ...how, data: source })
+    for (let n = 20; n < 30; n++) await pay(first, n, 'default')
+    await makeSnapshot(shop, source, snapshots)
+    for (let n = 30; n < 40; n++) await pay(first, n, tenants[n % 3]!)
+
+    const [begun, replayed] = ['begun', 'replayed'].map(name => join(stage.folder, name)) as [string, string]
+    const started = await stage.open(shop, { ...how, data: begun, snapshots })
+    expect((await started.status()).notices.join()).toMatch(/started from the snapshot shop-/)
+    const other = await stage.open(shop, { ...how, data: replayed })
+    expect(await pay(started, 7, 'other')).toEqual({ ...answer, duplicate: true })
+    expect(await started.execute('take', { account: 'ann', cents: 500 }, { id: 'no' })).toEqual({ ...no, duplicate: true })
+    await pay(started, 40, 'default')
+    for (const tenant of tenants) {
+      for (const replica of [started, other]) await replica.query('total', undefined, { tenant, read: 'linearizable' })
+      expect(await started.digest(tenant)).toEqual(await other.digest(tenant))
+    }
+    await using past = await started.at(18)
+    await using same = await other.at(18)
+    expect({ entries: past.query('entries'), at: past.at, digest: past.digest }).toEqual({
+      entries: same.query('entries'),
+      at: same.at,
+      digest: same.digest,
+    })
+    await started.close()
+    await other.close()
+    for (const tenant of tenants) expect(everything(begun, tenant)).toEqual(everything(replayed, tenant))
   })
 
   test('the past: as of a version, inside a batch, and as of a moment', async () => {

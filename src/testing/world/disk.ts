@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { Database, Store } from '../../database.ts'
 import { inMemory, openStore } from '../../database/sqlite.ts'
 import type { Position } from '../../log.ts'
-import type { Databases } from '../../replica/data.ts'
+import type { Databases, Intake } from '../../replica/data.ts'
 import type { Advance, Progress, ProgressStore } from '../../replica/progress.ts'
 
 interface File {
@@ -51,6 +51,7 @@ export class Disk {
       open: (database, tenant) => this.#openStore(database, tenant),
       tenants: () => [...this.#files.keys()].sort(),
       scratch: () => ':memory:',
+      intake: () => this.#intake(),
       discard: tenant => {
         this.#drop(tenant)
         this.#halts.delete(tenant)
@@ -93,6 +94,32 @@ export class Disk {
       const known = this.#progress.get(partition)?.tenants ?? new Map<string, Position>()
       for (const [name, position] of tenants) known.set(name, position)
       this.#progress.set(partition, { ...structuredClone(progress), tenants: known })
+    }
+  }
+
+  #intake(): Intake {
+    const waiting = new Map<string, File>()
+    const discard = () => {
+      for (const { keeper } of waiting.values()) keeper.close()
+      waiting.clear()
+    }
+    return {
+      path: tenant => {
+        const file = empty()
+        waiting.set(tenant, file)
+        return file.name
+      },
+      standing: (database, tenant) => {
+        const store = openStore(database, `memory:${waiting.get(tenant)!.name}`)
+        const { standing } = store
+        store.close()
+        return standing
+      },
+      adopt: () => {
+        for (const [tenant, file] of waiting) this.#files.set(tenant, { ...file, synced: file.keeper.serialize() })
+        waiting.clear()
+      },
+      discard,
     }
   }
 
