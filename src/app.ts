@@ -251,6 +251,8 @@ interface EventType {
   /** Version number of the newest schema, from 1: what is emitted now. */
   readonly version: number
   readonly schema: Schema
+  /** Of all versions, from 1. */
+  readonly schemas: readonly Schema[]
   /** `upcasts[n - 1]` lifts version n to n + 1. */
   readonly upcasts: readonly Loose[]
   readonly tags: Loose | undefined
@@ -324,24 +326,26 @@ export function model<EI, EO, DR, DW>(basis: Basis<EI, EO, DR, DW>): Model<EI, E
 
 /** An event type that has, or will have, more than one version of its schema, or tags. A plain schema is enough without. */
 export function event<I, O>(schema: Schema<I, O>): Versioned<I, O> {
-  return versioned(schema, [])
+  return versioned(schema, [], [])
 }
 
 interface Evolution {
-  readonly schema: Schema
+  /** Of all versions, the newest last. */
+  readonly schemas: readonly Schema[]
   readonly upcasts: readonly Loose[]
   readonly tags?: Loose
 }
 
-function versioned<I, O>(schema: Schema<I, O>, upcasts: readonly Loose[]): Versioned<I, O> {
+function versioned<I, O>(schema: Schema<I, O>, older: readonly Schema[], upcasts: readonly Loose[]): Versioned<I, O> {
   if (!isSchema(schema))
     throw invalid(`event(...) needs a Standard Schema, ${nearly(schema)} is none. Use zod, valibot, arktype or the like`)
-  const made = (tags?: Loose) => ({ '~standard': schema['~standard'], [evolution]: { schema, upcasts, tags } })
+  const schemas = [...older, schema]
+  const made = (tags?: Loose) => ({ '~standard': schema['~standard'], [evolution]: { schemas, upcasts, tags } })
   return {
     ...made(),
     next(newer, upcast) {
       if (typeof upcast !== 'function') throw invalid('.next(schema, upcast) needs a function that lifts older data to the new schema')
-      return versioned(newer, [...upcasts, upcast])
+      return versioned(newer, schemas, [...upcasts, upcast])
     },
     tags(tags) {
       if (typeof tags !== 'function') throw invalid('.tags(...) needs a function from the data to a list of tags')
@@ -394,13 +398,14 @@ function check(name: string, def: LooseDef, model: symbol | undefined): Definiti
   const eventTypes = new Map<string, EventType>()
   for (const [type, given] of Object.entries(events!)) {
     named('event', type)
-    const evolved = given?.[evolution] ?? { schema: schema(`events.${type}`, given), upcasts: [] }
+    const evolved = given?.[evolution] ?? { schemas: [schema(`events.${type}`, given)], upcasts: [] }
     if (!Object.hasOwn(project!, type))
       throw fail(`event '${type}' has no projection. Add project.${type}; if no table needs it, say so with () => {}`)
     eventTypes.set(type, {
       type,
       version: evolved.upcasts.length + 1,
-      schema: evolved.schema,
+      schema: evolved.schemas.at(-1)!,
+      schemas: evolved.schemas,
       upcasts: evolved.upcasts,
       tags: evolved.tags,
       project: callable(`project.${type}`, project![type]),

@@ -1,6 +1,7 @@
 /** The command line: its commands, and how every call of it ends. What each command does stands in `cli/`. */
 import { Command, CommanderError } from 'commander'
 import { addBackup, addRestore } from './cli/backup.ts'
+import { addCheck } from './cli/check.ts'
 import { Cli } from './cli/context.ts'
 import { addDb } from './cli/db.ts'
 import { addDemo } from './cli/demo.ts'
@@ -65,6 +66,7 @@ function program(cli: Cli): Command {
   addDb(program, cli)
   addVerify(program, cli)
   addDoctor(program, cli)
+  addCheck(program, cli)
   addBackup(program, cli)
   addRestore(program, cli)
   addSnapshot(program, cli)

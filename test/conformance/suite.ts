@@ -10,6 +10,7 @@ import type { LoggedEvent, Replica } from '../../src/replica.ts'
 import { makeSnapshot } from '../../src/snapshot/make.ts'
 import { seeded } from '../../src/random.ts'
 import { type LogKind, Stage } from '../support/logs.ts'
+import newerShop from '../support/newer-shop.ts'
 import shop from '../support/shop.ts'
 import { type Way, wayName } from '../support/ways.ts'
 
@@ -351,6 +352,36 @@ function suite({ log, ...how }: WayOnLog): void {
     // Many that fit one by one, but not into one record.
     const many = await Promise.all(Array.from({ length: 60 }, () => replica.execute('pay', { account: 'y'.repeat(250), cents: 1 })))
     expect(many.every(({ status }) => status === 'accepted')).toBe(true)
+  })
+
+  test('events of an earlier version of their schema are lifted as they are read, and those of a newer one refuse the earlier app', async () => {
+    const stage = new Stage(log)
+    const pay = { account: 'ann', cents: 100 }
+    const earlier = await stage.open(shop, how)
+    await earlier.execute('pay', pay, { id: 'first' })
+    await earlier.execute('take', { account: 'ann', cents: 30 })
+    const digest = await earlier.digest()
+    await earlier.close()
+    const newer = await stage.open(newerShop, how)
+    expect(await newer.query('balance', { account: 'ann' }, { read: 'linearizable' })).toBe(70)
+    expect(await newer.digest()).toEqual(digest)
+    expect(await newer.execute('pay', pay, { id: 'first' })).toMatchObject({ version: 1, duplicate: true })
+    expect(await newer.execute('pay', pay)).toMatchObject({ version: 3, events: [{ data: { amount: { cents: 100, currency: 'EUR' } } }] })
+    // The log keeps each as it was written.
+    expect((await take(newer.events({ from: 1 }), 3)).map(({ data }) => data)).toMatchObject([
+      { cents: 100 },
+      { cents: 30 },
+      { amount: { cents: 100 } },
+    ])
+    const both = await newer.digest()
+    await newer.close()
+    const anew = await stage.open(newerShop, how)
+    expect(await anew.query('balance', { account: 'ann' }, { read: 'linearizable' })).toBe(170)
+    expect(await anew.digest()).toEqual(both)
+    expect(await failure(stage.open(shop, how))).toMatchObject({
+      code: 'unknown-event',
+      message: expect.stringMatching(/'Paid' of schema version 2, app 'shop' knows 1/),
+    })
   })
 
   test('closing finishes what is on its way and refuses the rest', async () => {

@@ -4,6 +4,10 @@ import { app, event, sqlite } from '../../src/index.ts'
 
 const amount = z.number().int().positive()
 
+export const tables = `
+    CREATE TABLE account (id TEXT PRIMARY KEY, cents INTEGER NOT NULL CHECK (cents >= 0)) STRICT;
+    CREATE TABLE entry (version INTEGER PRIMARY KEY, account TEXT NOT NULL, cents INTEGER NOT NULL, at TEXT NOT NULL) STRICT`
+
 export default app('shop', {
   events: {
     Paid: event(z.object({ account: z.string(), cents: amount })).tags(({ account }) => [account]),
@@ -12,9 +16,7 @@ export default app('shop', {
     /** Stands in the log, and nowhere else. */
     Noted: z.object({ text: z.string() }),
   },
-  database: sqlite(`
-    CREATE TABLE account (id TEXT PRIMARY KEY, cents INTEGER NOT NULL CHECK (cents >= 0)) STRICT;
-    CREATE TABLE entry (version INTEGER PRIMARY KEY, account TEXT NOT NULL, cents INTEGER NOT NULL, at TEXT NOT NULL) STRICT`),
+  database: sqlite(tables),
   project: {
     Paid: (db, { account, cents }, { version, at }) => {
       db.run('INSERT INTO account VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET cents = cents + ?2', account, cents)
