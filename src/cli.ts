@@ -13,6 +13,7 @@ import { addKafka } from './cli/kafka.ts'
 import { addLog } from './cli/log.ts'
 import { addQuery, addSql } from './cli/query.ts'
 import { addReplicas } from './cli/replicas.ts'
+import { addServe } from './cli/serve.ts'
 import { addSnapshot } from './cli/snapshot.ts'
 import { addStatus } from './cli/status.ts'
 import { addVerify } from './cli/verify.ts'
@@ -60,6 +61,7 @@ function program(cli: Cli): Command {
   addExec(program, cli)
   addQuery(program, cli)
   addSql(program, cli)
+  addServe(program, cli)
   addStatus(program, cli)
   addReplicas(program, cli)
   addLog(program, cli)

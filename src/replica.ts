@@ -594,6 +594,7 @@ class Router {
     if (!this.#live) reasons.push('replaying')
     if (engines.some(({ shard }) => shard.failure)) reasons.push('failed')
     else if (engines.some(engine => engine.unreachable)) reasons.push('unreachable')
+    if (engines.every(({ shard }) => shard.state.sealed)) reasons.push('sealed')
     // Of several shards some may not have been switched yet.
     if (engines.every(({ shard }) => shard.superseded && shard.state.retired.includes(this.#named))) reasons.push('superseded')
     // One tenant keeps nobody from the others, but a release that cannot read the log must not take over.

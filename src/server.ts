@@ -3,17 +3,13 @@
  * `Request` to `Response`, to be mounted in a server of one's own. What stands at which path: `server/routes.ts`; what is answered when something
  * is not done: `server/problem.ts`.
  */
-import { createServer, type RequestListener, type Server } from 'node:http'
-import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
-import { getRequestListener } from '@hono/node-server'
 import type { App } from './app.ts'
-import { EngineError } from './errors.ts'
 import { openReplica, type Replica, type ReplicaOptions } from './replica.ts'
 import { checkOpen } from './server/access.ts'
+import { Listener } from './server/listener.ts'
 import { routes } from './server/routes.ts'
-import { type HandlerOptions, Service } from './server/service.ts'
-import { readTls, renewTls, type Tls } from './server/tls.ts'
+import { type HandlerOptions, type Reason, Service } from './server/service.ts'
+import type { Tls } from './server/tls.ts'
 
 export { type Access, type AccessOptions, type Action, bearer, type Policy, type Principal } from './server/access.ts'
 export type { JwtOptions } from './server/access/jwt.ts'
@@ -31,11 +27,14 @@ export interface ServeOptions extends ReplicaOptions, HandlerOptions {
   readonly drain?: number
 }
 
-export interface Served {
+export interface Served extends AsyncDisposable {
   readonly url: string
   /** Resolves when the replica has read its log; until then commands are answered with 503. Rejects if it cannot be opened. */
   readonly ready: Promise<Replica>
-  /** Not ready at once; goes on serving for the drain time; finishes what is on its way, and closes the replica. */
+  /**
+   * Not ready at once, and leadership goes to another replica; goes on serving for the drain time; finishes what is on its way, and closes the
+   * replica. (Disposing of it is the same without the drain time.)
+   */
   close(): Promise<void>
 }
 
@@ -50,50 +49,65 @@ export function handler(replica: Replica, options: HandlerOptions = {}): (reques
  * @throws EngineError invalid-option
  */
 export async function serve(app: App, options: ServeOptions): Promise<Served> {
-  const { host = '127.0.0.1', port = 8080, tls, drain = 5_000, access, maxBody, maxWaiting, maxTimeout, ...replicaOptions } = options
+  const { host = '127.0.0.1', port = 8080, tls, drain = 5_000, ...rest } = options
+  const { access, maxBody, maxWaiting, maxStreams, maxTimeout, heartbeat, stall, onError, ...forReplica } = rest
   checkOpen(host, access !== undefined)
-  const service = new Service(app, undefined, given({ access, maxBody, maxWaiting, maxTimeout, timeout: options.timeout }))
-  const respond = getRequestListener(routes(service).fetch, { overrideGlobalObjects: false })
-  const listener: RequestListener = (request, response) => void respond(request, response)
-  const server = tls ? tlsServer(tls, listener) : createServer(listener)
-  const url = await listen(server, host, port, tls ? 'https' : 'http')
+  const { timeout, signal, onProgress } = forReplica
+  const forHandler = { access, maxBody, maxWaiting, maxStreams, timeout, maxTimeout, heartbeat, stall, onError }
+  const service = new Service(app, undefined, given(forHandler))
+  const listener = await Listener.open(service, { host, port, tls })
   const stop = new AbortController()
-  const ready = openReplica(app, { ...replicaOptions, signal: AbortSignal.any([stop.signal, ...(options.signal ? [options.signal] : [])]) })
+  const progress = replaying()
+  const ready = openReplica(app, {
+    ...forReplica,
+    signal: signal ? AbortSignal.any([stop.signal, signal]) : stop.signal,
+    onProgress: now => {
+      if (!stop.signal.aborted) service.reason = progress(now.position, now.head)
+      onProgress?.(now)
+    },
+  })
   ready.then(
     replica => {
       service.replica = replica
-      if (!service.draining) service.reason = undefined
+      if (!stop.signal.aborted) service.reason = undefined
     },
-    () => {},
+    () => {
+      if (!stop.signal.aborted) service.reason = { reason: 'failed' }
+    },
   )
-  const close = async () => {
-    service.draining = true
+
+  async function close(wait: number): Promise<void> {
+    const patience = service.limits.maxTimeout
     service.reason = { reason: 'draining' }
-    if (service.replica) await new Promise(done => setTimeout(done, drain))
     stop.abort()
-    const closed = new Promise<void>(done => server.close(() => done()))
-    server.closeIdleConnections()
-    const replica = await ready.catch(() => undefined)
-    await replica?.close()
+    const { replica } = service
+    if (replica) {
+      listener.drain()
+      // Others take over while this one passes on what still comes.
+      replica.stepDown()
+      await new Promise(done => setTimeout(done, wait))
+    }
+    const closed = listener.close(patience)
+    await service.close()
     await closed
+    await (await ready.catch(() => undefined))?.close()
   }
   let closing: Promise<void> | undefined
-  return { url, ready, close: () => (closing ??= close()) }
+  const stopped = (wait = drain) => (closing ??= close(wait))
+  return { url: listener.url, ready, close: () => stopped(), [Symbol.asyncDispose]: () => stopped(0) }
 }
 
-function tlsServer(tls: Tls, listener: RequestListener): Server {
-  const notice = (text: string) => process.emitWarning(text)
-  const server = createTlsServer(readTls(tls, notice), listener)
-  const end = renewTls(server, tls, notice)
-  return server.on('close', end)
-}
-
-async function listen(server: Server, host: string, port: number, protocol: string): Promise<string> {
-  await new Promise<void>((done, fail) => {
-    server.once('error', cause => fail(new EngineError('invalid-option', `cannot listen on ${host}:${port}: ${cause.message}`, { cause })))
-    server.listen(port, host, done)
-  })
-  return `${protocol}://${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`
+/** What is told of a replica that reads its log. */
+function replaying(): (position: number, head: number) => Reason {
+  let first: { readonly position: number; readonly at: number } | undefined
+  return (position, head) => {
+    const now = performance.now()
+    first ??= { position, at: now }
+    const rate = (position - first.position) / (now - first.at)
+    const eta = rate > 0 ? Math.ceil((head - position) / rate / 1_000) : undefined
+    const percent = head > 0 ? Math.min(100, Math.floor((position / head) * 100)) : 100
+    return { reason: 'replaying', percent, ...(eta === undefined ? {} : { eta }) }
+  }
 }
 
 /** Without what was left out: it has a default elsewhere. */

@@ -1,6 +1,7 @@
 /** What comes in as text: JSON from an argument, a file or stdin; durations; moments. */
 import { readFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
+import { whenOf } from '../replica/past.ts'
 import { CliError } from './failure.ts'
 
 /** JSON from `argument`, from a file (`@file`) or from stdin (`-`); undefined without an argument. */
@@ -36,14 +37,10 @@ export function readWhole(value: string, what: string, least: number): number {
 
 /** A version (digits alone) or a moment. */
 export function readWhen(value: string): number | Date {
-  if (/^\d{1,15}$/.test(value)) return Number(value)
-  // Nothing that Date would guess at, and no local time: a zone, or a whole day in UTC.
-  const date = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/.test(value) ? new Date(value) : undefined
-  if (date === undefined || Number.isNaN(date.getTime())) {
-    throw new CliError(
-      'usage',
-      `${JSON.stringify(value)} is neither a version (a whole number) nor a time, such as 2026-03-01 or 2026-03-01T12:00:00Z`,
-    )
-  }
-  return date
+  const when = whenOf(value)
+  if (when !== undefined) return when
+  throw new CliError(
+    'usage',
+    `${JSON.stringify(value)} is neither a version (a whole number) nor a time, such as 2026-03-01 or 2026-03-01T12:00:00Z`,
+  )
 }

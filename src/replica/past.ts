@@ -52,6 +52,14 @@ export async function openPast(
   }
 }
 
+/** A version (digits alone) or a moment, as text; undefined for anything else. */
+export function whenOf(text: string): number | Date | undefined {
+  if (/^\d{1,15}$/.test(text)) return Number(text)
+  // Nothing that Date would guess at, and no local time: a zone, or a whole day in UTC.
+  const date = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?$/.test(text) ? new Date(text) : undefined
+  return date === undefined || Number.isNaN(date.getTime()) ? undefined : date
+}
+
 export function untilOf(when: number | Date): Until {
   if (when instanceof Date) {
     if (Number.isNaN(when.getTime())) throw new EngineError('invalid-option', 'the date is not valid')

@@ -1,5 +1,9 @@
 /** A request as the routes see it, and their answer: neither knows whether it came as a `Request` or from node:http. */
 import { EngineError } from '../errors.ts'
+import { isLine } from '../ids.ts'
+import type { CommandMeta } from '../record.ts'
+import type { QueryOptions } from '../replica.ts'
+import type { Principal } from './access.ts'
 import { Problem } from './problem.ts'
 import type { Service } from './service.ts'
 
@@ -9,9 +13,9 @@ export interface Call {
   /** As the path says it. */
   readonly pathTenant: string | undefined
   header(name: string): string | undefined
-  /** The body as text. @throws Problem too-large */
+  /** The body as text. @throws Problem too-large, malformed */
   body(limit: number): Promise<string>
-  /** For who looks at more of it: access. Its body may be gone. */
+  /** For who looks at more of it. Its body may be gone. */
   request(): Request
 }
 
@@ -23,13 +27,14 @@ export interface Answer {
 
 export const json = (value: unknown, headers: Record<string, string> = {}): Answer => ({
   status: 200,
-  headers: { 'content-type': 'application/json', ...headers },
+  headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
   body: JSON.stringify(value) ?? 'null',
 })
 
 /** @throws Problem malformed where path and header name two */
-export function tenantOf({ pathTenant, header }: Pick<Call, 'pathTenant' | 'header'>): string {
-  const named = header('mainstem-tenant')
+export function tenantOf(call: Pick<Call, 'pathTenant' | 'header'>): string {
+  const { pathTenant } = call
+  const named = call.header('mainstem-tenant')
   if (named !== undefined && pathTenant !== undefined && named !== pathTenant)
     throw new Problem('malformed', { detail: 'the path names one tenant, and the header Mainstem-Tenant another' })
   return named ?? pathTenant ?? 'default'
@@ -40,11 +45,17 @@ export async function readJson(call: Call, limit: number): Promise<unknown> {
   const text = await call.body(limit)
   if (text === '') return undefined
   const type = call.header('content-type') ?? ''
-  if (!/^application\/([\w.-]+\+)?json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type)) throw new Problem('unsupported-type')
+  if (type !== 'application/json' && !/^application\/([\w.-]+\+)?json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type))
+    throw new Problem('unsupported-type')
+  return parsed(text, 'the body')
+}
+
+/** @throws Problem malformed */
+export function parsed(text: string, what: string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    throw new Problem('malformed', { detail: `the body is not JSON: ${(cause as Error).message}`, cause })
+    throw new Problem('malformed', { detail: `${what} is not JSON: ${(cause as Error).message}`, cause })
   }
 }
 
@@ -70,6 +81,12 @@ export function preferences(header: string | undefined): Preferences {
 export const deadlineOf = ({ wait }: Preferences, { limits }: Service): number =>
   wait === undefined ? limits.timeout : Math.min(wait, limits.maxTimeout)
 
+/** How fresh an answer must be: a token is a demand, `Prefer: read` a wish; what is linearizable has seen every token. */
+export function readLevel({ read }: Preferences, token: string | undefined): NonNullable<QueryOptions['read']> {
+  if (read === 'linearizable') return read
+  return token === undefined ? 'local' : { atLeast: token }
+}
+
 /** Of the header Idempotency-Key: as it stands, or in the quotes of the IETF's draft. @throws EngineError invalid-id where it is empty */
 export function commandId(header: string | undefined): string | undefined {
   if (header === undefined) return undefined
@@ -79,26 +96,36 @@ export function commandId(header: string | undefined): string | undefined {
   return id
 }
 
-/** The body of a `Request`. @throws Problem too-large */
-export async function textOf(request: Request, limit: number): Promise<string> {
-  const length = request.headers.get('content-length')
-  const tooLarge = () => new Problem('too-large', { detail: `a body has at most ${limit} bytes here`, headers: { connection: 'close' } })
-  if (length !== null) {
-    if (Number(length) > limit) throw tooLarge()
-    // HTTP holds a body to its length, but a Request of this process need not: it is looked at again.
-    const text = await request.text()
-    if (text.length > limit) throw tooLarge()
-    return text
+/** Who asks, and what it belongs to; headers that are not legal are left out. */
+export function metaOf(call: Call, principal: Principal | undefined): CommandMeta | undefined {
+  const correlation = call.header('x-request-id')
+  const trace = call.header('traceparent')
+  if (principal === undefined && correlation === undefined && trace === undefined) return undefined
+  return {
+    ...(principal === undefined ? {} : { principal: principal.name }),
+    ...(isLine(correlation) ? { correlation } : {}),
+    ...(trace !== undefined && /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/.test(trace) ? { trace } : {}),
   }
+}
+
+/** The body of a `Request`. @throws Problem too-large, malformed */
+export async function textOf(request: Request, limit: number): Promise<string> {
+  // Nothing that is too large is read: the connection ends instead.
+  const tooLarge = () => new Problem('too-large', { detail: `a body has at most ${limit} bytes here`, headers: { connection: 'close' } })
+  if (Number(request.headers.get('content-length') ?? 0) > limit) throw tooLarge()
   if (!request.body) return ''
   const parts: Uint8Array[] = []
   let size = 0
-  for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
-    size += part.length
-    if (size > limit) throw tooLarge()
-    parts.push(part)
+  try {
+    for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
+      size += part.length
+      if (size > limit) throw tooLarge()
+      parts.push(part)
+    }
+  } catch (cause) {
+    throw cause instanceof Problem ? cause : new Problem('malformed', { detail: 'the body was cut off', cause })
   }
-  return decoded(Buffer.concat(parts))
+  return decoded(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })

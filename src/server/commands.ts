@@ -1,8 +1,7 @@
 /** `POST /commands/NAME`: the body is the input, `Idempotency-Key` the command id. */
-import type { Outcome } from '../app.ts'
-import { definitionOf, known } from '../app.ts'
+import { definitionOf, known, type Outcome } from '../app.ts'
 import { EngineError } from '../errors.ts'
-import { type Answer, type Call, commandId, deadlineOf, json, preferences, readJson, tenantOf } from './call.ts'
+import { type Answer, type Call, commandId, deadlineOf, json, metaOf, preferences, readJson, tenantOf } from './call.ts'
 import { Problem } from './problem.ts'
 import type { Service } from './service.ts'
 
@@ -13,11 +12,27 @@ export async function command(service: Service, call: Call): Promise<Answer> {
   const principal = service.access ? await service.authenticate(call.request(), tenant) : undefined
   const { commands } = definitionOf(service.app)
   if (!commands.has(name)) throw new EngineError('unknown-command', `there is no command of this name. ${known(name, commands.keys())}`)
-  const id = commandId(call.header('idempotency-key'))
-  const input = await readJson(call, service.limits.maxBody)
-  if (principal) await service.authorize(principal, { kind: 'command', name }, input, tenant)
-  const timeout = deadlineOf(preferences(call.header('prefer')), service)
-  const outcome: Outcome<any> = await service.ready().execute(name, input, { tenant, timeout, ...(id === undefined ? {} : { id }) })
+  const end = service.metrics.command(name)
+  try {
+    const id = commandId(call.header('idempotency-key'))
+    const input = await readJson(call, service.limits.maxBody)
+    const replica = service.ready()
+    if (principal) await service.authorize(principal, { kind: 'command', name }, input, tenant)
+    const meta = metaOf(call, principal)
+    const timeout = deadlineOf(preferences(call.header('prefer')), service)
+    const options = { tenant, timeout, ...(id === undefined ? {} : { id }), ...(meta === undefined ? {} : { meta }) }
+    const outcome: Outcome<any> = await replica.execute(name, input, options)
+    end(outcome.duplicate ? 'duplicate' : outcome.status)
+    return answerOf(outcome)
+  } catch (error) {
+    const problem = Problem.of(error)
+    if (problem.code !== 'rejected') end(problem.code)
+    throw problem
+  }
+}
+
+/** @throws Problem rejected */
+function answerOf(outcome: Outcome<any>): Answer {
   const headers = { 'mainstem-token': outcome.token }
   if (outcome.status === 'accepted') return json(outcome, headers)
   const { code, details, token, duplicate } = outcome

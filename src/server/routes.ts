@@ -1,44 +1,60 @@
 /** What stands at which path. Everything that belongs to a tenant stands below `/tenants/NAME`, too. */
 import { type Context, Hono } from 'hono'
-import type { Answer, Call } from './call.ts'
-import { textOf } from './call.ts'
+import type { Principal } from './access.ts'
+import { type Answer, type Call, json, textOf } from './call.ts'
 import { command } from './commands.ts'
+import { events } from './events.ts'
 import { openapi } from './openapi.ts'
+import { at } from './past.ts'
 import { Problem } from './problem.ts'
+import { query } from './queries.ts'
 import type { Service } from './service.ts'
 
 export function routes(service: Service): Hono {
-  const tenants = new Hono().post('/commands/:name', c => answered(service, c, command)).all('/commands/:name', () => not('POST'))
-  let document: string | undefined
+  const serve = (c: Context, route: string, respond: (call: Call) => Promise<Answer | Response>) => served(service, c, route, respond)
+  const ofTenant = new Hono()
+    .post('/commands/:name', c => serve(c, 'commands', call => command(service, call)))
+    .on(['GET', 'POST'], '/queries/:name', c => serve(c, 'queries', call => query(service, call)))
+    .get('/at/:when/queries/:name', c => serve(c, 'at', call => at(service, { ...call, when: c.req.param('when') })))
+    .get('/events', c => serve(c, 'events', call => events(service, call)))
+    .all('/commands/:name', () => not('POST'))
+    .all('/queries/:name', () => not('GET, HEAD, POST'))
+    .all('/at/:when/queries/:name', () => not('GET, HEAD'))
+    .all('/events', () => not('GET'))
   const app = new Hono()
-    .get('/openapi.json', async ({ req, body }) => {
-      const principal = await service.authenticate(req.raw, undefined)
-      await service.authorize(principal, { kind: 'status', name: 'openapi.json' }, undefined, undefined)
-      document ??= JSON.stringify(openapi(service.app, { access: service.access !== undefined }))
-      return body(document, 200, { 'content-type': 'application/json' })
-    })
-    .get('/livez', c => c.json({ status: 'live' }))
-    .get('/readyz', c => {
-      const { reason } = service
-      return reason ? c.json({ status: 'not-ready', reasons: [reason] }, 503, { 'retry-after': '1' }) : c.json({ status: 'ready' })
-    })
-    .route('/', tenants)
-    .route('/tenants/:tenant', tenants)
+    .get('/livez', c => serve(c, 'livez', async () => live(service)))
+    .get('/readyz', c => serve(c, 'readyz', async () => ready(service)))
+    .get('/status', c => serve(c, 'status', call => status(service, call)))
+    .get('/metrics', c => serve(c, 'metrics', call => metrics(service, call)))
+    .get('/openapi.json', c => serve(c, 'openapi.json', call => description(service, call)))
+    .route('/', ofTenant)
+    .route('/tenants/:tenant', ofTenant)
+  for (const path of ['/livez', '/readyz', '/status', '/metrics', '/openapi.json']) app.all(path, () => not('GET, HEAD'))
   app.notFound(() => new Problem('not-found').toResponse())
   app.onError(error => Problem.of(error).toResponse())
   return app
 }
 
-type Route = (service: Service, call: Call) => Promise<Answer>
+/** How load balancers hear of this replica is not to depend on how much waits. */
+const unlimited: ReadonlySet<string> = new Set(['livez', 'readyz', 'metrics'])
 
-async function answered(service: Service, c: Context, route: Route): Promise<Response> {
-  service.enter()
+async function served(service: Service, c: Context, route: string, respond: (call: Call) => Promise<Answer | Response>): Promise<Response> {
+  let response: Response
+  let entered = false
   try {
-    const { status, headers, body } = await route(service, callOf(c))
-    return new Response(body, { status, headers })
+    if (!unlimited.has(route)) service.enter()
+    entered = !unlimited.has(route)
+    const answer = await respond(callOf(c))
+    response = answer instanceof Response ? answer : new Response(answer.body, { status: answer.status, headers: answer.headers })
+  } catch (error) {
+    const problem = Problem.of(error)
+    service.failed(problem, route)
+    response = problem.toResponse()
   } finally {
-    service.leave()
+    if (entered) service.leave()
   }
+  service.metrics.request(route, response.status)
+  return response
 }
 
 const callOf = ({ req }: Context): Call => ({
@@ -48,6 +64,42 @@ const callOf = ({ req }: Context): Call => ({
   body: limit => textOf(req.raw, limit),
   request: () => req.raw,
 })
+
+/** A replica that can write no more must be started anew. */
+function live({ replica }: Service): Answer {
+  return replica?.readiness().reasons.includes('failed') ? { ...json({ status: 'failed' }), status: 503 } : json({ status: 'live' })
+}
+
+function ready(service: Service): Answer {
+  const reasons = service.reasons()
+  if (reasons.length === 0) return json({ status: 'ready' })
+  return { ...json({ status: 'not-ready', reasons }, { 'retry-after': '1' }), status: 503 }
+}
+
+/** Who has only some tenants sees only those. */
+async function status(service: Service, call: Call): Promise<Answer> {
+  const principal = await admitted(service, call, 'status')
+  const known = await service.ready().status()
+  const mine = (name: string) => !principal || principal.tenants === '*' || principal.tenants.includes(name)
+  const tenants = Object.fromEntries(Object.entries(known.tenants).filter(([name]) => mine(name)))
+  return json({ ...known, tenants })
+}
+
+async function metrics(service: Service, call: Call): Promise<Answer> {
+  await admitted(service, call, 'metrics')
+  return { status: 200, headers: { 'content-type': service.metrics.type }, body: await service.metricsText() }
+}
+
+async function description(service: Service, call: Call): Promise<Answer> {
+  await admitted(service, call, 'openapi.json')
+  return json(openapi(service.app, { access: service.access !== undefined }))
+}
+
+async function admitted(service: Service, call: Call, name: string): Promise<Principal | undefined> {
+  const principal = await service.authenticate(call.request(), undefined)
+  await service.authorize(principal, { kind: 'status', name }, undefined, undefined)
+  return principal
+}
 
 function not(allow: string): Response {
   return new Problem('method-not-allowed', { detail: `it takes ${allow}`, headers: { allow } }).toResponse()

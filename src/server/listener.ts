@@ -1,0 +1,102 @@
+/** The routes on a server of node:http or node:https: its limits, and what may come in where access is off. */
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
+import { EngineError } from '../errors.ts'
+import { isLoopback } from '../replica/listen.ts'
+import { Problem } from './problem.ts'
+import { routes } from './routes.ts'
+import type { Service } from './service.ts'
+import { readTls, renewTls, type Tls } from './tls.ts'
+
+export interface Place {
+  readonly host: string
+  readonly port: number
+  readonly tls?: Tls | undefined
+}
+
+/** How long a request's head, and all of it, may take to arrive; how long a connection may be without a request, ms: longer than a proxy keeps it. */
+const HEAD = 10_000
+const WHOLE = 30_000
+const KEEP_ALIVE = 75_000
+/** How much longer than its request a connection may stand still before it is cut, ms. */
+const STILL = 30_000
+
+export class Listener {
+  readonly url: string
+  readonly #server: Server
+  readonly #state: { draining: boolean }
+
+  private constructor(url: string, server: Server, state: { draining: boolean }) {
+    this.url = url
+    this.#server = server
+    this.#state = state
+  }
+
+  /** @throws EngineError invalid-option, also where it cannot listen */
+  static async open(service: Service, { host, port, tls }: Place): Promise<Listener> {
+    const state = { draining: false }
+    const respond = getRequestListener(routes(service).fetch, { overrideGlobalObjects: false })
+    const listener: RequestListener = (request, response) => {
+      // Whoever keeps a connection looks for another replica.
+      if (state.draining) response.shouldKeepAlive = false
+      const problem = service.access ? undefined : stranger(request)
+      if (problem) return send(response, problem)
+      void respond(request, response)
+    }
+    const limits = { headersTimeout: HEAD, requestTimeout: WHOLE, keepAliveTimeout: KEEP_ALIVE, connectionsCheckingInterval: 2_000 }
+    const server = tls ? tlsServer(tls, limits, listener) : createServer(limits, listener)
+    server.setTimeout(service.limits.maxTimeout + STILL)
+    await new Promise<void>((done, fail) => {
+      server.once('error', cause =>
+        fail(new EngineError('invalid-option', `cannot listen on ${host}:${port}: ${cause.message}`, { cause })),
+      )
+      server.listen(port, host, done)
+    })
+    const bound = (server.address() as AddressInfo).port
+    return new Listener(`${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${bound}`, server, state)
+  }
+
+  /** From here on connections end with their answers. */
+  drain(): void {
+    this.#state.draining = true
+  }
+
+  /** Takes no more connections; resolves when those there are have their answers, or patience is over, ms. */
+  async close(patience: number): Promise<void> {
+    this.drain()
+    const closed = new Promise<void>(done => this.#server.close(() => done()))
+    // An answer that was begun before does not end its connection.
+    const idle = setInterval(() => this.#server.closeIdleConnections(), 20)
+    const all = setTimeout(() => this.#server.closeAllConnections(), patience)
+    await closed
+    clearInterval(idle)
+    clearTimeout(all)
+  }
+}
+
+function tlsServer(tls: Tls, limits: ServerOptions, listener: RequestListener): Server {
+  const notice = (text: string) => process.emitWarning(text)
+  const server = createTlsServer({ ...limits, ...readTls(tls, notice) }, listener)
+  const end = renewTls(server, tls, notice)
+  return server.on('close', end)
+}
+
+/**
+ * Without access everybody of this machine may do everything, but not a page in somebody's browser: not under a name that was bent to this address,
+ * nor from a page that came from elsewhere.
+ */
+function stranger({ headers }: IncomingMessage): Problem | undefined {
+  const { host = '', origin } = headers
+  const name = host.replace(/:\d+$/, '')
+  if (!isLoopback(name))
+    return new Problem('forbidden', { detail: 'access is off, so only this machine may ask, by 127.0.0.1, [::1] or localhost' })
+  if (origin !== undefined && URL.parse(origin)?.host !== host)
+    return new Problem('forbidden', { detail: 'access is off, so no page of another origin may ask' })
+  return undefined
+}
+
+function send(response: ServerResponse, problem: Problem): void {
+  response.writeHead(problem.status, { ...problem.headers, connection: 'close' }).end(JSON.stringify(problem.body))
+}

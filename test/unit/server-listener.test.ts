@@ -1,0 +1,94 @@
+/** What listens: before the replica is ready, for whom where access is off, and how it ends. */
+import { Agent, request } from 'node:http'
+import { expect, onTestFinished, test } from 'vitest'
+import { MemoryLog } from '../../src/log/memory.ts'
+import type { Log } from '../../src/log.ts'
+import { serve, type ServeOptions } from '../../src/server.ts'
+import shop from '../support/shop.ts'
+
+async function served(options: Partial<ServeOptions> = {}) {
+  const server = await serve(shop, { log: 'memory:', port: 0, drain: 0, onError() {}, ...options })
+  onTestFinished(() => server[Symbol.asyncDispose]())
+  return server
+}
+
+const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+
+/** With any header, over one connection. */
+function ask(url: string, headers: Record<string, string> = {}, body?: string): Promise<{ status: number; headers: any; body: any }> {
+  return new Promise((done, fail) => {
+    const asked = request(url, { headers, agent, method: body === undefined ? 'GET' : 'POST' }, response => {
+      let text = ''
+      response.setEncoding('utf8').on('data', part => (text += part))
+      response.on('end', () => done({ status: response.statusCode!, headers: response.headers, body: JSON.parse(text) }))
+    })
+    asked.on('error', fail)
+    asked.end(body)
+  })
+}
+
+const json = { 'content-type': 'application/json' }
+const pay = JSON.stringify({ account: 'Ann', cents: 5 })
+
+test('it listens at once, and says how far it is until it is ready', async () => {
+  const log = new MemoryLog()
+  await (await served({ log, release: '' })).ready
+  let open = () => {}
+  const gate = new Promise<void>(done => (open = done))
+  let reads = 0
+  const slow = new Proxy<Log>(log, {
+    get(target, key) {
+      const value = Reflect.get(target, key, target)
+      if (typeof value !== 'function') return value
+      if (key !== 'read') return value.bind(target)
+      return async (...args: Parameters<Log['read']>) => {
+        if (++reads > 1) await gate
+        return target.read(...args)
+      }
+    },
+  })
+  const server = await served({ log: slow })
+  const ready = await ask(`${server.url}/readyz`)
+  expect([ready.status, ready.headers['retry-after']]).toEqual([503, '1'])
+  expect(ready.body).toMatchObject({ status: 'not-ready', reasons: [{ reason: expect.stringMatching(/starting|replaying/) }] })
+  expect((await ask(`${server.url}/livez`)).status).toBe(200)
+  const early = await ask(`${server.url}/commands/pay`, json, pay)
+  expect([early.status, early.headers['retry-after'], early.body.code]).toEqual([503, '1', 'not-ready'])
+  open()
+  await server.ready
+  expect((await ask(`${server.url}/readyz`)).status).toBe(200)
+  expect((await ask(`${server.url}/commands/pay`, json, pay)).status).toBe(200)
+})
+
+test('without access it listens on loopback alone, and answers no page of another origin', async () => {
+  await expect(serve(shop, { log: 'memory:', host: '0.0.0.0', port: 0 })).rejects.toMatchObject({ code: 'invalid-option' })
+  const { url, ready } = await served()
+  await ready
+  const host = new URL(url).host
+  for (const headers of [{ host: 'evil.example' }, { origin: 'http://evil.example' }, { origin: 'null' }])
+    expect(await ask(`${url}/commands/nothing`, headers as {}, '')).toMatchObject({ status: 403, body: { code: 'forbidden' } })
+  expect((await ask(`${url}/commands/nothing`, { origin: `http://${host}` }, '')).status).toBe(200)
+})
+
+test('told to end it is not ready at once, serves on, lets connections go, and ends', async () => {
+  const { url, ready, close } = await served({ drain: 300 })
+  const replica = await ready
+  const events = await fetch(`${url}/events`)
+  const before = await ask(`${url}/commands/pay`, json, pay)
+  expect(before.headers.connection).toBe('keep-alive')
+  const closed = close()
+  expect(await ask(`${url}/readyz`)).toMatchObject({ status: 503, body: { reasons: [{ reason: 'draining' }] } })
+  const after = await ask(`${url}/commands/pay`, json, pay)
+  expect([after.status, after.headers.connection]).toEqual([200, 'close'])
+  // Its stream comes to an end, too.
+  for await (const _ of events.body!);
+  await closed
+  await expect(ask(`${url}/livez`)).rejects.toThrow('ECONNREFUSED')
+  await expect(replica.execute('pay', { account: 'Ann', cents: 1 })).rejects.toMatchObject({ code: 'closed' })
+})
+
+test('a replica that cannot be opened says so', async () => {
+  const { url, ready } = await served({ log: 'file:/nowhere/at/all.log', data: '/proc/nowhere' })
+  await expect(ready).rejects.toThrow()
+  expect(await ask(`${url}/readyz`)).toMatchObject({ status: 503, body: { reasons: [{ reason: 'failed' }] } })
+})
