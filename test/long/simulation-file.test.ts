@@ -2,6 +2,6 @@
 import { expect, test } from 'vitest'
 import { search } from '../simulation/search.ts'
 
-test('1,000 seeds', { timeout: 1_800_000 }, async () => {
-  expect(await search({ log: 'file' }, 1_000)).toEqual([])
+test('5,000 seeds', { timeout: 1_800_000 }, async () => {
+  expect(await search({ log: 'file' }, 5_000)).toEqual([])
 })

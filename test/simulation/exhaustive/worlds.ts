@@ -82,3 +82,26 @@ export const short = named([
   { strategy: 'leader', scripts: TWO_BY_ONE, kafka: 'transactions', led: true, faults: { lostReply: 1 } },
   { strategy: 'first-wins', scripts: TWO_BY_TWO, kafka: 'epoch' },
 ])
+
+/** Larger ones, each strategy with each of the faults; together they take some minutes. */
+export const long = named([
+  { strategy: 'optimistic', scripts: TWO_BY_TWO, faults: { lostReply: 1 } },
+  { strategy: 'optimistic', scripts: TWO_BY_TWO, faults: { crash: 1 } },
+  { strategy: 'optimistic', scripts: TWO_BY_TWO, faults: { stale: 1 } },
+  { strategy: 'optimistic', scripts: THREE_BY_ONE, faults: each },
+  { strategy: 'leader', scripts: TWO_BY_TWO, led: true, faults: { lostReply: 1 } },
+  { strategy: 'leader', scripts: TWO_BY_TWO, led: true, faults: { stale: 1 } },
+  { strategy: 'leader', scripts: TWO_BY_ONE, led: true, faults: each },
+  { strategy: 'leader', scripts: THREE_BY_ONE, led: true, faults: { lostReply: 1 } },
+  { strategy: 'leader', scripts: THREE_BY_ONE, led: true, faults: { suspicion: 1 } },
+  { strategy: 'first-wins', scripts: TWO_BY_TWO, faults: { lostReply: 1 } },
+  { strategy: 'first-wins', scripts: TWO_BY_TWO, faults: { crash: 1 } },
+  { strategy: 'first-wins', scripts: TWO_BY_TWO, faults: { stale: 1 } },
+  { strategy: 'first-wins', scripts: THREE_BY_ONE, faults: { lostReply: 1 } },
+  { strategy: 'first-wins', scripts: THREE_BY_ONE, faults: { crash: 1 } },
+  { strategy: 'optimistic', scripts: TWO_BY_TWO, kafka: 'epoch' },
+  { strategy: 'optimistic', scripts: TWO_BY_ONE, kafka: 'epoch', faults: { lostReply: 1 } },
+  { strategy: 'leader', scripts: TWO_BY_ONE, kafka: 'epoch', led: true, faults: each },
+  { strategy: 'leader', scripts: TWO_BY_ONE, kafka: 'transactions' },
+  { strategy: 'first-wins', scripts: TWO_BY_ONE, kafka: 'epoch', faults: each },
+])
