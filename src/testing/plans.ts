@@ -24,6 +24,8 @@ export interface Drawing {
   readonly operations?: boolean
   /** Whether anything goes wrong. Default true. */
   readonly misfortunes?: boolean
+  /** Whether replicas are told again and again to leave the lead to others, whatever else happens. Default false. */
+  readonly handOvers?: boolean
 }
 
 /** Clients ask within this time, ms. */
@@ -141,6 +143,12 @@ export function drawPlan(seed: number, { command, commands = 30, replicas = 3, .
       else if (brokers > 1)
         misfortunes.push({ kind: how, at, brokers: [broker, chance(0.5) ? -1 : (broker + 1) % brokers], for: oneOf([500, 3_000]) })
     }
+  }
+  for (let at = 500; wanted.handOvers && at < CALM_AT - 500; at += 200 + below(800)) {
+    const node = below(count)
+    misfortunes.push({ kind: 'step-down', at, node })
+    // It would lead again only when it is started anew.
+    if (chance(0.5)) misfortunes.push({ kind: 'restart', at: at + below(1_500), node, downtime: 0 })
   }
   const sorted = <T extends { readonly at: number }>(items: T[]): T[] => items.sort((a, b) => a.at - b.at)
   const window = oneOf([3, 8, 50])

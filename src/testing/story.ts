@@ -139,6 +139,8 @@ function met(who: string, misfortune: Misfortune | DiskFault): string {
       return `${who} is closed, for ${misfortune.downtime}`
     case 'clock-jump':
       return `the clock of ${who} jumps by ${misfortune.by}`
+    case 'step-down':
+      return `${who} is told to lead no more`
     case 'mute':
       return `nobody hears the heartbeats of ${who}, for ${misfortune.for}`
     case 'kill-broker':

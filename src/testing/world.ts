@@ -615,6 +615,11 @@ export class World {
         node!.skew += misfortune.by
         node!.process.skew = node!.skew
         return
+      case 'step-down': {
+        const { replica, process } = node!
+        if (replica && !process.dead) process.after(0, () => replica.stepDown())
+        return
+      }
       case 'mute':
         node!.mutedUntil = now + misfortune.for
         return

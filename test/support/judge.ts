@@ -1,4 +1,7 @@
-/** The judge of a log of the shop: folds it by itself, and decides each accepted decision again at its place. */
+/**
+ * The judge of a log of the shop that real processes have written: folds it by itself, and decides each accepted decision again at its place. The
+ * judge of simulations (src/testing/judge.ts) asks more, and knows of everybody what he asked, read and heard.
+ */
 import { accept, control, emptyShard } from '../../src/accept.ts'
 import { definitionOf } from '../../src/app.ts'
 import type { Reader } from '../../src/database/handles.ts'

@@ -70,6 +70,8 @@ export type Misfortune =
   /** Closed in good order, and back after `downtime`, ms. */
   | { readonly kind: 'restart'; readonly at: number; readonly node: number; readonly downtime: number }
   | { readonly kind: 'clock-jump'; readonly at: number; readonly node: number; readonly by: number }
+  /** It is told to lead no more, as before it is replaced: from then on somebody else should. */
+  | { readonly kind: 'step-down'; readonly at: number; readonly node: number }
   /** Nobody hears its heartbeats for so long, ms. */
   | { readonly kind: 'mute'; readonly at: number; readonly node: number; readonly for: number }
   /** SIGKILL or SIGSTOP of a broker, for so long, ms. */
