@@ -1,4 +1,10 @@
-/** A part of the torture: what it is given, and what it owes. Each part is a file beside this one, named in torture.ts. */
+/** A part of the torture: what it is given, and what it owes. Each part is a file beside this one. */
+
+export const parts: Readonly<Record<string, () => Promise<Part>>> = {
+  file: () => import('./file.ts'),
+  simulation: () => import('./simulation.ts'),
+  kafka: () => import('./kafka.ts'),
+}
 
 /** What a round came to, once all its checks held. */
 export interface Counts {
@@ -21,3 +27,10 @@ export interface Part {
   /** Rounds until the time is over: none begins after `until` (ms since the epoch). They follow from `seed`. */
   run(around: { readonly until: number; readonly seed: number; readonly report: Report }): Promise<void>
 }
+
+/** What is said of a round, with the seed that gives it its course. */
+export type Said = { readonly kind: string; readonly seed: number } & (
+  | { readonly what: 'begun' }
+  | ({ readonly what: 'held' } & Required<Counts>)
+  | { readonly what: 'found'; readonly error: string }
+)

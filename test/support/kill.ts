@@ -39,7 +39,7 @@ export async function killRounds({ strategy, seed, rounds, processes }: KillRoun
   const gone = async (worker: Worker): Promise<void> => {
     const { code } = await worker.ended
     expect(
-      code ?? 0,
+      worker.stuck ? 'stuck' : (code ?? 0),
       `${note}: a process failed. ${worker.complaints}\n${worker.answers
         .filter(({ status }) => status === 'failed')
         .map(answer => JSON.stringify(answer))

@@ -27,6 +27,9 @@ const here = (name: string): string => fileURLToPath(new URL(name, import.meta.u
 /** Most of what such a process does at its start is to compile: what one that ended in order has compiled, the others need not. */
 const ENV = { ...process.env, NODE_COMPILE_CACHE: join(tmpdir(), 'mainstem-compiled') }
 
+/** A worker that says nothing for so long has got stuck, be it in a loop that leaves no turn for anything else, ms. */
+const STUCK = 300_000
+
 /** How a process ended. */
 export interface End {
   readonly code: number | null
@@ -88,13 +91,15 @@ export interface WorkerOptions extends Way {
 /** An answer, or that its replica is open, or closed again. */
 type Line = Answer & { readonly ready?: string; readonly done?: true }
 
-/** A process of closed-loop clients (worker.ts). */
+/** A process of closed-loop clients (worker.ts). One that gets stuck is killed, and says so in its complaints. */
 export class Worker extends Process {
   readonly answers: Answer[] = []
+  stuck = false
   /** Of its replica, once that is open. */
   incarnation: string | undefined
   protected readonly child: ChildProcess
   readonly #waiting = new Set<() => void>()
+  readonly #watch: NodeJS.Timeout
   #gone = false
 
   constructor(options: WorkerOptions) {
@@ -111,7 +116,13 @@ export class Worker extends Process {
       for (const line of lines) this.#take(JSON.parse(line) as Line)
     })
     this.listen()
+    this.#watch = setTimeout(() => {
+      this.stuck = true
+      this.complaints += `It said nothing for ${STUCK / 1_000} s, and was killed.`
+      void this.kill()
+    }, STUCK)
     void this.ended.then(() => {
+      clearTimeout(this.#watch)
       this.#gone = true
       this.#wake()
     })
@@ -130,6 +141,7 @@ export class Worker extends Process {
   }
 
   #take(line: Line): void {
+    this.#watch.refresh()
     if (line.ready !== undefined) this.incarnation = line.ready
     else if (!line.done) this.answers.push(line)
     this.#wake()
