@@ -14,7 +14,7 @@ export function atEnd(work: () => unknown): void {
   else onTestFinished(async () => void (await work()))
 }
 
-/** For a test that runs beside others, `test.concurrent(NAME, beside(...))`: it waits more than it works. */
+/** The work of a test that runs beside others, for it waits more than it works: its ends are its own. */
 export const beside =
   <A extends unknown[]>(work: (...args: A) => Promise<void>) =>
   (...args: A): Promise<void> =>
