@@ -128,8 +128,16 @@ async function sendTo(response: ServerResponse, sent: Promise<Sent>): Promise<vo
     return void response.writeHead(status, { 'content-type': 'text/plain' }).end(`${message}\n`)
   }
   response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': what.bytes })
-  // Whoever does not get all of it sees that it is torn.
-  await pipeline(what.stream, response).catch(() => response.destroy())
+  // Whoever does not get all of it would wait for the rest.
+  const whole = async function* (chunks: AsyncIterable<Buffer>) {
+    let left = what.bytes
+    for await (const chunk of chunks) {
+      left -= chunk.length
+      yield chunk
+    }
+    if (left !== 0) throw new Error('it is torn')
+  }
+  await pipeline(what.stream, whole, response).catch(() => response.destroy())
   what.done()
 }
 

@@ -15,6 +15,9 @@ import { type Offer, pour, type Source } from './source.ts'
 /** A longer line is none of ours: some hundred thousand tenants would fit. */
 const MAX_LINE = 64 << 20
 
+/** Of a peer that sends nothing more for so long, ms, nothing more is expected. */
+const SILENCE = 30_000
+
 /** What goes over the line; `done` when nothing more is wanted of it. */
 export interface Sent {
   readonly bytes: number
@@ -162,7 +165,8 @@ class Bytes {
       this.#rest = Buffer.alloc(0)
       return rest
     }
-    const { value, done } = await this.#chunks.next()
+    const silent = setTimeout(() => this.#stream.destroy(new Error(`nothing came for ${SILENCE / 1_000} s`)), SILENCE)
+    const { value, done } = await this.#chunks.next().finally(() => clearTimeout(silent))
     return done ? undefined : Buffer.from(value)
   }
 }

@@ -5,8 +5,12 @@
 import { appendFileSync, cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
+import { definitionOf } from '../../src/app.ts'
+import { machine } from '../../src/clock.ts'
 import { app, revision, sqlite } from '../../src/index.ts'
 import { manifestValue } from '../../src/log/manifest.ts'
 import { MemoryFile, MemoryLog, type MemoryOptions } from '../../src/log/memory.ts'
@@ -14,9 +18,12 @@ import { oneShard } from '../../src/log/open.ts'
 import type { Chunk, Position, ReadOptions } from '../../src/log.ts'
 import { seeded } from '../../src/random.ts'
 import { type DataRecord, decode, encodeControl, encodeDecision, encodeRecord } from '../../src/record.ts'
-import { folderOf } from '../../src/replica/data.ts'
+import { DataDirectory, folderOf } from '../../src/replica/data.ts'
+import { HttpLinkServer } from '../../src/replica/http-link.ts'
 import { openReplica, type Replica } from '../../src/replica.ts'
 import { makeSnapshot, type Made } from '../../src/snapshot/make.ts'
+import { Offers, Peer } from '../../src/snapshot/peer.ts'
+import { startFromSnapshot } from '../../src/snapshot/start.ts'
 import { encodeSnapshot, type Snapshot } from '../../src/snapshot.ts'
 import { asKafka, temporaryFolder } from '../support/logs.ts'
 import shop from '../support/shop.ts'
@@ -366,6 +373,77 @@ test('verdicts at the floor of the window are the same', async () => {
   expect((await replica.status()).notices[0]).toMatch(/started from/)
   await same(replica, scene)
   expect((await replica.digest('ann')).version).toBe(10)
+})
+
+describe('from another replica', () => {
+  /** @param spoil what becomes of its bytes on their way */
+  async function peer(secret?: string, spoil: (bytes: Buffer) => Buffer = bytes => bytes) {
+    const scratch = join(temporaryFolder(), 'scratch')
+    const offers = new Offers(shop, origin.data, scratch)
+    const send = async (wanted: unknown) => {
+      const sent = await offers.send(wanted)
+      const chunks = async function* () {
+        yield spoil(await buffer(sent.stream))
+      }
+      return { ...sent, stream: Readable.from(chunks()) }
+    }
+    const server = await HttpLinkServer.listen(secret === undefined ? {} : { secret }, async () => {}, send)
+    onTestFinished(() => server.close())
+    return { url: server.url, scratch }
+  }
+
+  const begin = async (url: string, secret?: string) => {
+    const scene = new Scene()
+    const source = new Peer(url, secret, revision(shop))
+    const shard = new MemoryLog('origin', scene.file, scanned)
+    const data = new DataDirectory(join(scene.folder, 'data'), 'shop', revision(shop))
+    const notices: string[] = []
+    const wanted = { app: 'shop', revision: revision(shop), log: 'the-log', generation: 1, places: [shard.place] }
+    const notice = (text: string) => void notices.push(text)
+    const { database } = definitionOf(shop)
+    const { signal } = new AbortController()
+    await startFromSnapshot({ database, source, data, shards: [shard], wanted, clock: machine, patience: 400, signal, notice })
+    data.close()
+    const { replica } = await scene.open(scanned, 'data', undefined)
+    await same(replica, scene)
+    await replica.close()
+    return notices
+  }
+
+  test('made when it is asked for, and gone when those who asked have it', async () => {
+    const { url, scratch } = await peer('hush')
+    const all = await Promise.all([begin(url, 'hush'), begin(`${url}/`, 'hush')])
+    for (const notices of all) expect(notices).toEqual([expect.stringMatching(/^started from the snapshot just made of http:/)])
+    await expect.poll(() => readdirSync(scratch)).toEqual([])
+  })
+
+  test('only for who knows the secret, has the same revision, and can reach it', async () => {
+    const { url } = await peer('hush')
+    expect(await begin(url, 'guessed')).toEqual([expect.stringMatching(/it answers 401.*The log is read from its beginning/)])
+    const body = JSON.stringify({ revision: 'another' })
+    const headers = { 'content-type': 'application/json', authorization: 'Bearer hush' }
+    const other = await fetch(`${url}/mainstem/snapshot`, { method: 'POST', headers, body })
+    expect([other.status, await other.text()]).toEqual([
+      409,
+      expect.stringMatching(/this replica has revision \w+, and another one is asked for/),
+    ])
+    expect((await fetch(`${url}/mainstem/snapshot`, { headers })).status).toBe(404)
+    expect(await begin('http://127.0.0.1:9')).toEqual([expect.stringMatching(/nobody answers there/)])
+  })
+
+  test('torn or damaged on its way', async () => {
+    const flip = (at: number) => (bytes: Buffer) => (bytes.writeUInt8(bytes[at]! ^ 1, at), bytes)
+    for (const [spoil, why] of [
+      [bytes => bytes.subarray(0, 100), /terminated|torn/],
+      [bytes => bytes.subarray(0, bytes.length - 1), /terminated|cid is torn/],
+      [flip(200), /damaged|not JSON/],
+      [bytes => flip(bytes.length - 10)(bytes), /cid is damaged/],
+    ] as [(bytes: Buffer) => Buffer, RegExp][]) {
+      const { url, scratch } = await peer(undefined, spoil)
+      expect((await begin(url)).join('\n')).toMatch(why)
+      await expect.poll(() => readdirSync(scratch)).toEqual([])
+    }
+  })
 })
 
 describe('looks at the past', () => {
