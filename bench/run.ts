@@ -10,6 +10,7 @@ import { kafka } from './kafka.ts'
 import { kafkaReplay } from './kafka-replay.ts'
 import { replay } from './replay.ts'
 import { rivals } from './rivals.ts'
+import { snapshot } from './snapshot.ts'
 import { visibility } from './visibility.ts'
 
 const { values, positionals } = parseArgs({
@@ -22,6 +23,7 @@ const all: Record<string, () => Promise<void>> = {
   embedded: () => embedded(given),
   strategies: () => embedded({ rounds: 3, strategies: ['optimistic', 'leader', 'first-wins'], ...given }),
   replay: () => replay(given),
+  snapshot: () => snapshot(given),
   visibility: () => visibility(),
   kafka: () => onBroker(bootstrap => kafka(bootstrap, given)),
   'kafka-replay': () => onBroker(bootstrap => kafkaReplay(bootstrap, given)),

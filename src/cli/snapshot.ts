@@ -31,7 +31,6 @@ export function addSnapshot(program: Command, cli: Cli): void {
       const { path, snapshot, pruned } = await makeSnapshot(app, settings.data, folder, {
         tenant,
         keep,
-        check: true,
         signal: cli.signal,
         onProgress: (done, all) => progress.update(done, all),
       }).finally(() => progress.end())

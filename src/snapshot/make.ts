@@ -35,8 +35,8 @@ export interface Making {
   readonly tenant?: string | undefined
   /** How many of its kind, this one included, are left; the oldest go. Left out: all. */
   readonly keep?: number | undefined
-  /** Reads each copy once more, to see that it is sound. */
-  readonly check?: boolean
+  /** It is thrown away soon: neither read once more, to see that it is sound, nor written to the disk before the call returns. */
+  readonly passing?: boolean
   readonly signal?: AbortSignal
   readonly onProgress?: (done: number, all: number) => void
 }
@@ -47,7 +47,7 @@ export interface Making {
  * @throws EngineError data-unusable, not-ready (nothing was stored yet that a start could go on from)
  */
 export async function makeSnapshot(app: App, data: string, folder: string, making: Making = {}): Promise<Made> {
-  const { tenant, keep, check = false, signal, onProgress } = making
+  const { tenant, keep, passing = false, signal, onProgress } = making
   const home = folderOf(data, app.name, revision(app))
   // First: what comes behind the cursor while the databases are copied stands in some of them, and that is known of each.
   const advances = stored(home)
@@ -64,7 +64,7 @@ export async function makeSnapshot(app: App, data: string, folder: string, makin
       signal?.throwIfAborted()
       onProgress?.(index, names.length)
       const partition = partitionOf(each, partitions)
-      const standing = isHalted(home, each) ? undefined : await copy(app, join(home, fileOf(each)), join(draft, fileOf(each)), check)
+      const standing = isHalted(home, each) ? undefined : await copy(app, join(home, fileOf(each)), join(draft, fileOf(each)), !passing)
       const { place, state } = advances.get(partition)!
       // One that is about to be built anew belongs to a log that is no more.
       if (!standing || standing.position === 0 || standing.place !== place || standing.generation !== state.generation) {
@@ -89,11 +89,11 @@ export async function makeSnapshot(app: App, data: string, folder: string, makin
       databases,
     }
     writeFileSync(join(draft, MANIFEST), encodeSnapshot(snapshot))
-    for (const file of readdirSync(draft)) sync(join(draft, file))
-    syncFolder(join(draft, MANIFEST))
     const path = join(folder, name)
+    if (!passing) for (const file of readdirSync(draft)) sync(join(draft, file))
+    if (!passing) syncFolder(join(draft, MANIFEST))
     renameSync(draft, path)
-    syncFolder(path)
+    if (!passing) syncFolder(path)
     return { name, path: resolve(path), snapshot, pruned: prune(folder, snapshot, keep) }
   } catch (cause) {
     rmSync(draft, { recursive: true, force: true })

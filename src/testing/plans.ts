@@ -8,6 +8,7 @@ import type { Alien, Ask, Look, Misfortune, Operation, Plan } from './world/plan
 import { aliens } from './world/plan.ts'
 import { seeded, uuidOf } from '../random.ts'
 import { EPOCH } from './world/scheduler.ts'
+import { conditions } from './world/snapshot.ts'
 
 export interface Drawing {
   /** A command and its input. */
@@ -26,6 +27,8 @@ export interface Drawing {
   readonly misfortunes?: boolean
   /** Whether replicas are told again and again to leave the lead to others, whatever else happens. Default false. */
   readonly handOvers?: boolean
+  /** Whether machines are replaced by new ones, which start from snapshots of others. Default false. */
+  readonly replacements?: boolean
 }
 
 /** Clients ask within this time, ms. */
@@ -150,6 +153,8 @@ export function drawPlan(seed: number, { command, commands = 30, replicas = 3, .
     // It would lead again only when it is started anew.
     if (chance(0.5)) misfortunes.push({ kind: 'restart', at: at + below(1_500), node, downtime: 0 })
   }
+  // From a stream of its own: the rest of a plan is the same with them and without.
+  if (wanted.replacements) misfortunes.push(...replacements(count, seeded(seed * 1_013 + 7)))
   const sorted = <T extends { readonly at: number }>(items: T[]): T[] => items.sort((a, b) => a.at - b.at)
   const window = oneOf([3, 8, 50])
   const open = oneOf([1, 64])
@@ -165,6 +170,17 @@ export function drawPlan(seed: number, { command, commands = 30, replicas = 3, .
     misfortunes: sorted(misfortunes),
     calmAt: CALM_AT,
   }
+}
+
+function replacements(count: number, random: () => number): Misfortune[] {
+  const below = (limit: number) => Math.floor(random() * limit)
+  return Array.from({ length: 1 + below(3) }, () => {
+    const node = below(count)
+    // Of its own disk nothing is left.
+    const from = (node + 1 + below(Math.max(1, count - 1))) % count
+    const downtime = [0, 50, 500, 2_000][below(4)]!
+    return { kind: 'replace', at: 800 + below(CALM_AT - 1_000), node, from, downtime, snapshot: conditions[below(conditions.length)]! }
+  })
 }
 
 /** Texts; UUIDv7 of now and of some seconds ago; or none. */

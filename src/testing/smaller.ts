@@ -39,6 +39,7 @@ function without(plan: Plan, node: number): Plan {
     looks: plan.looks.map(each => ({ ...each, node: moved(each.node) })),
     misfortunes: plan.misfortunes
       .filter(each => !('node' in each) || each.node !== node)
+      .map(each => (each.kind === 'replace' ? { ...each, from: moved(each.from) } : each))
       .map(each => ('node' in each ? { ...each, node: moved(each.node) } : each)),
   }
 }

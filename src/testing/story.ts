@@ -133,6 +133,8 @@ function met(who: string, misfortune: Misfortune | DiskFault): string {
   switch (misfortune.kind) {
     case 'crash':
       return `${who} ${misfortune.power ? 'loses its power' : 'is killed'}, for ${misfortune.downtime}`
+    case 'replace':
+      return `${who} is lost with its disk, and comes back after ${misfortune.downtime} with a snapshot (${misfortune.snapshot}) of replica-${misfortune.from + 1}`
     case 'pause':
       return `${who} stands still for ${misfortune.for}`
     case 'restart':

@@ -2,7 +2,7 @@
  * A world in virtual time: whole replicas, as they run in production, on the model of one file or of a Kafka cluster, with clients that ask
  * and misfortunes that come as planned. What it gives back is plain data, for others to judge. Rooms in `world/`.
  */
-import { type App, revision, withQuery } from '../app.ts'
+import { type App, definitionOf, revision, withQuery } from '../app.ts'
 import { EngineError } from '../errors.ts'
 import { PartitionLog } from '../log/kafka/partition.ts'
 import type { Log, Logs } from '../log.ts'
@@ -17,9 +17,11 @@ import { Disk } from './world/disk.ts'
 import { type DiskFault, EmbeddedFile, EmbeddedLog } from './world/embedded.ts'
 import { type Armed, Network } from './world/network.ts'
 import type { Ask, Look, Misfortune, Operation, Plan } from './world/plan.ts'
+import type { Source } from '../snapshot/source.ts'
 import { seeded, uuidOf } from '../random.ts'
 import type { Answered, Chunk, Happening, Looked, Run, Said, Trouble } from './world/run.ts'
 import { EPOCH, Process, Scheduler } from './world/scheduler.ts'
+import { DiskSnapshot } from './world/snapshot.ts'
 import { ClusterDriver, SimulatedWire } from './world/wire.ts'
 
 const LOG = 'simulated'
@@ -46,7 +48,7 @@ const SETTLING = 2_000
 interface Node {
   readonly number: number
   readonly name: string
-  readonly disk: Disk
+  disk: Disk
   life: number
   process: Process
   replica: Replica | undefined
@@ -86,6 +88,8 @@ export class World {
   readonly #troubles: Trouble[] = []
   readonly #happenings: Happening[] = []
   readonly #tenants = new Set<string>()
+  /** Whether it may ever fail. */
+  readonly #power: boolean
   /** By tenant: the highest version that anybody was told of, and the latest token. */
   readonly #told = new Map<string, { version: number; token: string }>()
   /** Data records that somebody has tried to write, for whoever copies them. */
@@ -123,13 +127,13 @@ export class World {
       })
       this.#cluster = new ClusterDriver(cluster, brokers, this.#scheduler)
     }
-    const power = plan.misfortunes.some(each => each.kind === 'crash' && each.power)
+    this.#power = plan.misfortunes.some(each => each.kind === 'crash' && each.power)
     this.#outside = new Process(this.#scheduler, stream(4), 0)
     this.#operator = this.#openLog(-1, this.#outside, 'term')
     this.#nodes = plan.nodes.map((_, number): Node => {
       const name = `replica-${number + 1}`
       const process = new Process(this.#scheduler, stream(5), 0)
-      const disk = new Disk(name, power)
+      const disk = new Disk(name, this.#power)
       return {
         number,
         name,
@@ -340,7 +344,7 @@ export class World {
     return fault
   }
 
-  #start(node: Node): void {
+  #start(node: Node, snapshots?: Source): void {
     const life = ++node.life
     const process = new Process(this.#scheduler, this.#stream(100 * (node.number + 1) + life), node.skew)
     const { strategy, release } = this.#plan.nodes[node.number]!
@@ -375,6 +379,7 @@ export class World {
       clock: process,
       newId: time => uuidOf(time, process.random),
       data: node.disk.mount(),
+      snapshots,
       checkpoint: CHECKPOINT,
       // Nothing here hangs on how far behind a replica is.
       lookAhead: 0,
@@ -431,6 +436,20 @@ export class World {
     this.#kill(node)
     this.#at(this.#scheduler.now + downtime, () => {
       if (node.life === life) this.#start(node)
+    })
+  }
+
+  /** Of the machine nothing is left. */
+  #replace(node: Node, { from, downtime, snapshot: condition }: Extract<Misfortune, { kind: 'replace' }>): void {
+    const { life, name } = node
+    this.#kill(node)
+    node.disk.destroy()
+    node.disk = new Disk(name, this.#power)
+    const other = this.#nodes[from]!
+    const about = { app: this.#app.name, revision: revision(this.#app), database: definitionOf(this.#app).database, condition }
+    const snapshot = new DiskSnapshot(other.name, other.disk, about)
+    this.#at(this.#scheduler.now + downtime, () => {
+      if (node.life === life) this.#start(node, snapshot)
     })
   }
 
@@ -598,6 +617,8 @@ export class World {
         this.#kill(node!)
         if (misfortune.power) node!.disk.powerCut(this.#random)
         return this.#restart(node!, misfortune.downtime)
+      case 'replace':
+        return node!.process.dead ? undefined : this.#replace(node!, misfortune)
       case 'pause':
         return node!.process.stop(now + misfortune.for)
       case 'restart': {

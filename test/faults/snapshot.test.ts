@@ -139,7 +139,7 @@ beforeAll(async () => {
     digests[n] = (await replica.digest('ann')).digest
   }
   await replica.close()
-  const made = await makeSnapshot(shop, data, join(folder, 'snapshots'), { check: true })
+  const made = await makeSnapshot(shop, data, join(folder, 'snapshots'))
   replica = await openReplica(shop, { log: log(), data, strategy: 'first-wins' })
   for (let n = 9; n <= 11; n++) for (const tenant of [...tenants, 'cid']) await pay(replica, tenant, n)
   await replica.close()

@@ -8,7 +8,7 @@ import { type Simulated, simulatePlan } from '../../src/testing/simulation.ts'
 import shop from '../support/shop.ts'
 import { probe, shopping } from './shop-plans.ts'
 
-export type Kind = Pick<Drawing, 'log' | 'strategy' | 'replicas' | 'commands' | 'handOvers'>
+export type Kind = Pick<Drawing, 'log' | 'strategy' | 'replicas' | 'commands' | 'handOvers' | 'replacements'>
 
 export interface Found {
   readonly findings: readonly string[]

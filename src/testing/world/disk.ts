@@ -3,7 +3,7 @@
  * fails, of each database that is lost which was committed behind the last sync, or a part of it: whole commits, the last ones.
  */
 import { DatabaseSync } from 'node:sqlite'
-import type { Database, Store } from '../../database.ts'
+import type { Database, Standing, Store } from '../../database.ts'
 import { inMemory, openStore } from '../../database/sqlite.ts'
 import type { Position } from '../../log.ts'
 import type { Databases, Intake } from '../../replica/data.ts'
@@ -77,6 +77,30 @@ export class Disk {
       this.#drop(tenant)
       if (image) this.#files.set(tenant, restored(image))
     }
+  }
+
+  /** How far its shards have come, as it was stored last. */
+  stored(): Map<number, Advance> {
+    return structuredClone(this.#progress)
+  }
+
+  /** The databases as they are committed now. One that is just being written is left out. */
+  images(database: Database): Map<string, { readonly image: Uint8Array; readonly standing: Standing }> {
+    const images = new Map<string, { readonly image: Uint8Array; readonly standing: Standing }>()
+    for (const [tenant, { keeper }] of this.#files) {
+      let image: Uint8Array
+      try {
+        image = keeper.serialize()
+      } catch {
+        continue
+      }
+      const file = restored(image)
+      const store = openStore(database, `memory:${file.name}`)
+      images.set(tenant, { image, standing: store.standing })
+      store.close()
+      file.keeper.close()
+    }
+    return images
   }
 
   /** The floor of a tenant's window, as it was committed last. */
@@ -160,9 +184,14 @@ function empty(): File {
 
 function restored(image: Uint8Array): File {
   const file = empty()
+  put(image, file.name)
+  return { ...file, synced: image }
+}
+
+/** @param name where somebody keeps an empty one */
+export function put(image: Uint8Array, name: string): void {
   const source = new DatabaseSync(':memory:')
   source.deserialize(image)
-  source.exec(`VACUUM INTO '${inMemory(file.name)}'`)
+  source.exec(`VACUUM INTO '${inMemory(name)}'`)
   source.close()
-  return { ...file, synced: image }
 }

@@ -6,6 +6,7 @@ import type { StrategyName } from '../../consistency.ts'
 import type { Fencing } from '../../log/kafka/settings.ts'
 import type { DiskFault } from './embedded.ts'
 import type { Armed } from './network.ts'
+import type { Condition } from './snapshot.ts'
 
 /** A command, as a client sends it. */
 export interface Ask {
@@ -69,6 +70,15 @@ export type Misfortune =
   | { readonly kind: 'pause'; readonly at: number; readonly node: number; readonly for: number }
   /** Closed in good order, and back after `downtime`, ms. */
   | { readonly kind: 'restart'; readonly at: number; readonly node: number; readonly downtime: number }
+  /** The machine is lost with its disk; after `downtime`, ms, there is a new one, which starts from a snapshot of the disk of `from`. */
+  | {
+      readonly kind: 'replace'
+      readonly at: number
+      readonly node: number
+      readonly from: number
+      readonly downtime: number
+      readonly snapshot: Condition
+    }
   | { readonly kind: 'clock-jump'; readonly at: number; readonly node: number; readonly by: number }
   /** It is told to lead no more, as before it is replaced: from then on somebody else should. */
   | { readonly kind: 'step-down'; readonly at: number; readonly node: number }
