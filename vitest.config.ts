@@ -1,13 +1,16 @@
 /** The tests, all but the long ones: `npm test`. Those of test/kafka share a broker, which is started when one of them is to run. */
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
+import { lackingHaproxy } from './test/support/haproxy/install.ts'
 import { lacking } from './test/support/kafka/install.ts'
 
 const conditions = ['source', 'node', 'import', 'module', 'default']
 
 /** What asks for a cluster of its own, and for the tools that come with it. */
 const ownClusters = ['brokers', 'faults', 'security'].map(name => `test/kafka/${name}.test.ts`).concat('test/long/kafka/**')
-/** Test files that cannot run here, for want of Kafka. On a build server they run and fail. */
+/** What asks for HAProxy. */
+const proxied = ['test/deploy/haproxy.test.ts', 'test/kafka/rollout.test.ts', 'test/long/kafka/rollout.test.ts']
+/** Test files that cannot run here, for want of Kafka or HAProxy. On a build server they run and fail. */
 export const leftOut = missing()
 
 export default defineConfig({
@@ -24,7 +27,7 @@ export default defineConfig({
     allowOnly: false,
     reporters: ['default'],
     projects: [
-      { extends: true, test: { name: 'main', include: ['test/**/*.test.ts'], exclude: ['test/long/**', 'test/kafka/**'] } },
+      { extends: true, test: { name: 'main', include: ['test/**/*.test.ts'], exclude: ['test/long/**', 'test/kafka/**', ...leftOut] } },
       {
         extends: true,
         test: {
@@ -40,9 +43,14 @@ export default defineConfig({
 })
 
 function missing(): string[] {
-  const lacks = lacking()
-  if (lacks === undefined || process.env['CI'] === 'true') return []
+  if (process.env['CI'] === 'true') return []
   const files = (process.env['KAFKA_BROKERS'] ?? '') === '' ? ['test/kafka/**', 'test/long/kafka/**'] : ownClusters
-  console.error(`\n!!! NOT RUN: the tests on Kafka (${files.join(', ')}). Install ${lacks} to run them.\n`)
+  const kafka = leaveOut('the tests on Kafka', files, lacking())
+  return [...kafka, ...leaveOut('the tests behind HAProxy', proxied, lackingHaproxy())]
+}
+
+function leaveOut(what: string, files: readonly string[], lacks: string | undefined): readonly string[] {
+  if (lacks === undefined) return []
+  console.error(`\n!!! NOT RUN: ${what} (${files.join(', ')}). Install ${lacks} to run them.\n`)
   return files
 }
