@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { dirname } from 'node:path'
 import type { ShardState } from './accept.ts'
 import { type App, type Args, definitionOf, isApp, type Outcome, revision } from './app.ts'
-import { type StrategyName, strategyOf } from './consistency.ts'
+import { Heartbeats, PATIENCE, type StrategyName, strategyOf } from './consistency.ts'
 import { type Clock, every, machine } from './clock.ts'
 import { ask } from './decide.ts'
 import { EngineError, type ErrorCode } from './errors.ts'
@@ -326,15 +326,14 @@ async function openDoor(
   app: App,
   serve: (method: string, params: unknown) => Promise<unknown>,
   me: string,
-  { strategy, listen = {} }: ReplicaOptions,
+  { listen = {} }: ReplicaOptions,
   { spans }: Logs,
   data: Databases | undefined,
 ): Promise<Door> {
   const server = data && (await LinkServer.listen(socketPath(data.path), serve))
-  const reigns = strategyOf[strategy ?? defaultStrategy(spans)].reigns
   try {
     const http =
-      spans === 'network' && reigns
+      spans === 'network'
         ? await (await import('./replica/http-link.ts')).HttpLinkServer.listen(
             listen,
             params => serve('forward', params),
@@ -377,6 +376,7 @@ class Router {
   readonly #strategy: StrategyName
   readonly #named: string
   readonly #spread: Spread
+  readonly #heartbeats = new Heartbeats()
   readonly #timers: (() => void)[] = []
   readonly #notices: string[] = []
   #door: Door | undefined
@@ -554,10 +554,29 @@ class Router {
     }
     const members = this.#members()
     const beats = new Map(members.map(({ id, beat }) => [id, beat]))
-    const owners = this.#engines.map(({ shard }) => shard.state.term.owner)
+    const states = this.#engines.map(({ shard }) => shard.state)
+    const owners = states.map(({ term }) => term.owner)
+    const releases = states.map(({ release }) => release)
     const now = this.#ground.clock.now()
-    const preferred = this.#spread.preferred(members, owners, now, this.#steppedDown)
-    for (const [partition, engine] of this.#engines.entries()) engine.beats(beats, preferred[partition])
+    const preferred = this.#spread.preferred(members, owners, now, this.#steppedDown, releases)
+    const peers = members.flatMap(({ id, address, info }) =>
+      address === null || !info || info.reasons.includes('replaying') ? [] : [{ id, address, release: info.release }],
+    )
+    this.#heartbeats.observe(beats, now)
+    const mayFound = this.#mayFound(members, now)
+    for (const [partition, engine] of this.#engines.entries()) {
+      // All shards go with the first.
+      const founds = mayFound && (partition === 0 || releases[0] === this.#named)
+      engine.beats({ beats, preferred: preferred[partition], peers, founds })
+    }
+  }
+
+  /** Whether this release may make itself the active one of a log that has none: not while replicas live that would be shut out unasked. */
+  #mayFound(members: readonly Member[], now: number): boolean {
+    if (!isNamed(this.#named) || this.#leaving) return false
+    return !members.some(
+      ({ id, info }) => id !== this.#ground.me && !(info && isNamed(info.release)) && this.#heartbeats.lives(id, now, PATIENCE),
+    )
   }
 
   /** What it tells the others of itself. */
@@ -778,6 +797,9 @@ class Router {
 function etaOf(left: number, done: number, time: number): number | undefined {
   return done > 0 ? Math.ceil((left * time) / done / 1_000) : undefined
 }
+
+/** Whether a release is more than a revision: it was given a name. */
+const isNamed = (release: string): boolean => release.includes('+')
 
 /** Waits for all of them, also when one has failed: nothing is left running behind the error. */
 async function all<T>(promises: readonly Promise<T>[]): Promise<T[]> {

@@ -14,8 +14,8 @@ import type { Appended, NewRecord, Position, Stored } from './log.ts'
 import { type Folded, Tenant } from './projection.ts'
 import { type ControlRecord, type DataRecord, decode, encodeControl, encodeRecord } from './record.ts'
 import { decideBatch } from './shard/batch.ts'
-import { asEngineError, expired, notReady, speaksOfDoubt, superseded, unknownOutcome } from './shard/failures.ts'
-import type { Input, Output, Read, Reply, Request, ShardOptions } from './shard/protocol.ts'
+import { asEngineError, expired, notReady, passedBack, speaksOfDoubt, superseded, unknownOutcome } from './shard/failures.ts'
+import type { Input, Output, Peer, Read, Reply, Request, ShardOptions } from './shard/protocol.ts'
 
 /** A tenant that was used within this time is not closed: whoever asked for it is about to read, ms. */
 const IDLE = 100
@@ -34,6 +34,8 @@ const CAMPAIGN_PATIENCE = 2_000
 /** How long others leave a vacant shard to the one who should own it, ms; and how long one who handed it over does. */
 const GRACE = 500
 const HANDED_GRACE = 2_000
+/** How long somebody of the active release, who may just be starting, is waited for where nobody must reign, ms. */
+const STRANDED = 3_000
 
 interface Attempt {
   readonly home: Home
@@ -125,8 +127,8 @@ export class Shard {
   /** Barriers on their way, by nonce: what is settled when they are read back. */
   readonly #barriers = new Map<string, { reads: Read[]; attempts: Attempt[] }>()
   readonly #looks = new Map<number, Look>()
-  /** Passed on and not yet answered: in which term, and whether it was in doubt before. */
-  readonly #forwarded = new Map<Request, { readonly term: number; readonly inDoubt: boolean }>()
+  /** Passed on and not yet answered: in which term, to whom, and whether it was in doubt before. */
+  readonly #forwarded = new Map<Request, { readonly term: number; readonly to: string; readonly inDoubt: boolean }>()
   readonly #waiting: Read[] = []
   readonly #types: Map<string, number>
   readonly #startedAt: Position
@@ -149,6 +151,12 @@ export class Shard {
   #fenced = 0
   /** The log and the roster cannot be reached from here, or do not answer. */
   #cutOff = false
+  /** Whom commands may be passed on to while another release is the active one. */
+  #peers: readonly Peer[] = []
+  /** The own release is to be made the active one if the log has none. */
+  #founds = false
+  /** Since when there is nobody of the active release. */
+  #strandedSince: number | undefined
   /** Who should own the shard, as far as that is known. */
   #preferred: string | undefined
   /** Since when nobody reigns, or nobody that lives. */
@@ -250,7 +258,7 @@ export class Shard {
   /** When `flush` has something to do next: 0 is now, undefined not before another input. */
   get due(): number | undefined {
     if (this.#newReads.length > 0 || this.#quietAttempts.length > 0 || this.#doubtful.length > 0) return 0
-    if (!this.#live || this.#queued.size === 0 || (!this.#isVoid() && (this.#role().may === 'wait' || this.#yields()))) return undefined
+    if (!this.#live || this.#queued.size === 0 || (!this.#state.sealed && (this.#role().may === 'wait' || this.#yields()))) return undefined
     let due: number | undefined
     for (const home of this.#queued) {
       if (!this.#mayStart(home)) continue
@@ -332,7 +340,10 @@ export class Shard {
       case 'beats':
         this.#heartbeats.observe(input.beats, now)
         this.#preferred = input.preferred
+        this.#peers = input.peers ?? []
+        this.#founds = input.founds ?? false
         this.#feelPulse()
+        this.#recallForwarded()
         this.#reign()
         break
       case 'live':
@@ -366,6 +377,7 @@ export class Shard {
     if (this.#failure) return this.#refuse(request, this.#failure)
     const home = this.#home(request.tenant)
     if (home.error) return this.#refuse(request, home.error)
+    if (this.#passesBack(request)) return
     if (home.queue.length >= (this.#options.maxQueue ?? 10_000)) {
       const error = new EngineError(
         'overloaded',
@@ -383,7 +395,31 @@ export class Shard {
     const { owner } = this.#state.term
     if (owner === me && (this.#fenced === this.#state.term.number || this.#cutOff)) return { may: 'wait', campaign: 'claim' }
     const lives = owner !== null && owner !== me && this.#heartbeats.lives(owner, this.#now, this.#patience)
-    return roleOf(strategy, me, this.#state.term, lives)
+    const role = roleOf(strategy, me, this.#state.term, lives)
+    if (role.may === 'forward' || !this.#isSuperseded()) return role
+    // It neither writes nor campaigns.
+    const peer = this.#successor()
+    return peer ? { may: 'forward', owner: peer.id, address: peer.address } : { may: 'wait', campaign: 'claim' }
+  }
+
+  /** Somebody of the active release. Where one of them must reign first, it is given the time for it. */
+  #successor(): Peer | undefined {
+    const { strategy, me } = this.#options
+    if (strategy.reigns && this.#now - (this.#vacantSince ?? this.#now) < HANDED_GRACE) return undefined
+    const { release } = this.#state
+    const there = this.#peers.filter(peer => peer.release === release && peer.id !== me && this.#isAlive(peer.id))
+    return there[Math.floor(this.#options.random() * there.length)]
+  }
+
+  #isAlive(who: string): boolean {
+    return this.#heartbeats.lives(who, this.#now, this.#patience)
+  }
+
+  /** One hop only: who passed a command on asks the next one himself, and not a replica that would do no more than that. */
+  #passesBack(request: Request): boolean {
+    if (!request.forwarded || !this.#isSuperseded()) return false
+    this.#refuse(request, passedBack(request, this.#state.release!))
+    return true
   }
 
   /** One batch per tenant that has something to do; all records go out in one append. */
@@ -393,9 +429,8 @@ export class Shard {
     if (this.#state.sealed)
       return this.#refuseAll(new EngineError('log-sealed', 'this log was sealed: it goes on in its copy. Open that one'))
     const role = this.#role()
-    if (role.may !== 'forward' && this.#isSuperseded()) return this.#refuseAll(superseded(this.#state.release!, this.#options.release))
     if (role.may === 'wait' || this.#yields()) return this.#reign()
-    if (role.may === 'forward') return this.#forwardAll(role.address, this.#state.term.number)
+    if (role.may === 'forward') return this.#forwardAll(role.owner, role.address)
     const attempts: Attempt[] = []
     let decisions = 0
     for (const home of this.#queued) {
@@ -681,15 +716,23 @@ export class Shard {
       if (record.kind !== 'barrier') for (const { attempt } of this.#homes.values()) if (attempt) this.#void(attempt)
     }
     if (record.kind === 'barrier') this.#settleBarrier(record.nonce)
-    if (record.kind === 'term' && this.#campaign && (stored.value === this.#campaign.value || record.number >= this.#campaign.number)) {
+    if (this.#campaign && this.#isUsed(this.#campaign, record, stored)) {
       this.#campaign = undefined
       this.#claiming = false
     }
-    if (record.kind === 'term' || record.kind === 'seal') {
+    if (record.kind === 'release' && this.#isSuperseded())
+      for (const { queue } of this.#queued) for (const each of queue) this.#passesBack(each)
+    if (record.kind === 'term' || record.kind === 'release' || record.kind === 'seal') {
       this.#recallForwarded()
       for (const home of this.#homes.values()) if (home.queue.length > 0) this.#queued.add(home)
       this.#reign()
     }
+  }
+
+  /** Whether the number of a campaign is somebody's now. */
+  #isUsed({ number, value }: { readonly number: number; readonly value: string }, record: ControlRecord, stored: Stored): boolean {
+    if (record.kind === 'term') return stored.value === value || record.number >= number
+    return record.kind === 'release' && (stored.value === value || this.#state.term.number >= number)
   }
 
   #takeData(stored: Stored, record: DataRecord): void {
@@ -797,7 +840,7 @@ export class Shard {
     const again: Request[] = []
     let most = 0
     for (const request of requests) {
-      if (request.done) continue
+      if (request.done || this.#passesBack(request)) continue
       if (this.#failure) this.#refuse(request, this.#failure)
       else if (request.conflicts > CONFLICT_BUDGET) this.#refuse(request, this.#conflictError(home, request))
       else {
@@ -1127,6 +1170,7 @@ export class Shard {
       if (term.owner === me) this.#propose(term.number + 1, null, null)
       return
     }
+    if (this.#founds && this.#state.release === null) return this.#found()
     const role = this.#role()
     if (term.owner === me && role.may === 'write') {
       this.#vacantSince = undefined
@@ -1175,18 +1219,31 @@ export class Shard {
     return preferred !== undefined && preferred !== this.#options.me && this.#heartbeats.lives(preferred, this.#now, this.#patience)
   }
 
+  /** So that a later release begins as one that only follows. Of several who do it at once the first counts. */
+  #found(): void {
+    const { release } = this.#options
+    const value = encodeControl({ kind: 'release', log: this.#state.log!, time: this.#time, release, replaces: null })
+    this.#change('release', value)
+  }
+
   #propose(number: number, owner: string | null, address: string | null): void {
     const value = encodeControl({ kind: 'term', log: this.#state.log!, time: this.#time, number, owner, address })
+    // A claim keeps out whoever reigned before.
+    this.#change('term', value, owner === null ? {} : { fence: 'take' })
+  }
+
+  /** Each of them uses the next number of a term. */
+  #change(kind: 'term' | 'release', value: string, fence: { readonly fence?: 'take' } = {}): void {
+    const number = this.#state.term.number + 1
     const append = ++this.#sequence
     this.#campaign = { number, since: this.#now, value }
     this.#appends.set(append, { campaign: number })
     this.#claiming = true
-    // A claim keeps out whoever reigned before.
-    const fence = owner === null ? {} : { fence: 'take' as const }
-    this.#out.push({ do: 'append', append, records: [{ value, tenant: null, time: this.#time, kinds: ['term'] }], ...fence })
+    this.#out.push({ do: 'append', append, records: [{ value, tenant: null, time: this.#time, kinds: [kind] }], ...fence })
   }
 
-  #forwardAll(address: string, term: number): void {
+  #forwardAll(to: string, address: string): void {
+    const term = this.#state.term.number
     for (const home of this.#queued) {
       if (home.attempt) continue
       const { queue } = home
@@ -1200,7 +1257,7 @@ export class Shard {
           )
           continue
         }
-        this.#forwarded.set(request, { term, inDoubt: request.inDoubt })
+        this.#forwarded.set(request, { term, to, inDoubt: request.inDoubt })
         // Until the leader says otherwise.
         request.inDoubt = true
         this.#out.push({ do: 'forward', request, address, term })
@@ -1234,10 +1291,14 @@ export class Shard {
     this.#queued.add(home)
   }
 
-  /** The term has changed: a former leader that is stopped, or cut off, would leave its callers without an answer until their deadline. */
+  /**
+   * The term has changed, or who owns nothing has fallen silent: one that is stopped, or cut off, would leave its callers without an answer until
+   * their deadline.
+   */
   #recallForwarded(): void {
-    for (const [request, { term }] of this.#forwarded) {
-      if (term === this.#state.term.number) continue
+    const { number, owner } = this.#state.term
+    for (const [request, { term, to }] of this.#forwarded) {
+      if (term === number && (to === owner || this.#isAlive(to))) continue
       this.#forwarded.delete(request)
       if (request.done) continue
       request.fresh = false
@@ -1307,6 +1368,25 @@ export class Shard {
       if (request.done) this.#forwarded.delete(request)
     }
     for (const read of this.#allReads()) if (read.deadline <= now) this.#serve(read, notReady(read, this.#why()))
+    this.#sweepStranded()
+  }
+
+  /** Commands of another release than the active one that cannot be passed on. */
+  #sweepStranded(): void {
+    if (!this.#isSuperseded()) {
+      this.#strandedSince = undefined
+      return
+    }
+    const { owner } = this.#state.term
+    this.#vacantSince = owner !== null && this.#isAlive(owner) ? undefined : (this.#vacantSince ?? this.#now)
+    this.#strandedSince = this.#role().may === 'wait' ? (this.#strandedSince ?? this.#now) : undefined
+    // Where a reign is waited for, deadlines tell.
+    if (this.#options.strategy.reigns || this.#strandedSince === undefined) return
+    if (this.#now - this.#strandedSince > STRANDED) this.#refuseAll(this.#superseded())
+  }
+
+  #superseded(): EngineError {
+    return superseded(this.#state.release!, this.#options.release)
   }
 
   #lateError(request: Request, sent: boolean): EngineError {
@@ -1314,6 +1394,10 @@ export class Shard {
     if (sent) return unknownOutcome(request, this.#why())
     const late = (code: 'not-leader' | 'timeout', message: string, cause: unknown): EngineError =>
       cause instanceof Error ? new EngineError(code, `${message}: ${cause.message}`, { id, cause }) : new EngineError(code, message, { id })
+    if (this.#isSuperseded()) {
+      const { code, message } = this.#superseded()
+      return new EngineError(code, message, { id })
+    }
     if (this.#role().may !== 'write')
       return late('not-leader', 'no leader could be reached before the deadline; nothing was written', this.#why())
     if (!this.#live)

@@ -251,8 +251,8 @@ export class Engine {
     this.#feed({ type: 'tick' })
   }
 
-  beats(beats: ReadonlyMap<string, number>, preferred: string | undefined): void {
-    this.#feed({ type: 'beats', beats, preferred })
+  beats(heard: Omit<Extract<Input, { type: 'beats' }>, 'type'>): void {
+    this.#feed({ type: 'beats', ...heard })
   }
 
   /** An app that lacks an event type of its log, or a version of it, would halt tenant by tenant; it is told at once. */

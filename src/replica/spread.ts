@@ -30,12 +30,14 @@ export class Spread {
    * @param owners as the terms have it
    * @param now monotonic, ms
    * @param steppedDown since when this replica would own none, monotonic, ms
+   * @param releases the active one of each shard: only who is of it may own the shard; null: anybody
    */
   preferred(
     members: readonly Member[],
     owners: readonly (string | null)[],
     now: number,
     steppedDown?: number,
+    releases: readonly (string | null)[] = owners.map(() => null),
   ): readonly (string | undefined)[] {
     const nobody = owners.map(() => undefined)
     if (!this.#reigns) return nobody
@@ -47,15 +49,17 @@ export class Spread {
       // All at once: nothing is gained by leaving some of them for later.
       return now - steppedDown < HEARD
         ? nobody
-        : fairOwners(
+        : byRelease(
+            members,
             settled.filter(member => member !== this.#me),
             owners,
+            releases,
           )
     }
     // With one shard nobody moves.
     if (owners.length === 1) return nobody
     if (!settled.includes(this.#me)) return nobody
-    const fair = fairOwners(settled, owners)
+    const fair = byRelease(members, settled, owners, releases)
     const leaving = this.#next(fair, owners, now)
     return fair.map((owner, shard) => (owners[shard] === this.#me && shard !== leaving ? this.#me : owner))
   }
@@ -75,4 +79,24 @@ export class Spread {
     this.#leaving = shard === undefined ? undefined : { shard, since: now }
     return shard
   }
+}
+
+/** Each shard among those who may own it. */
+function byRelease(
+  members: readonly Member[],
+  settled: readonly string[],
+  owners: readonly (string | null)[],
+  releases: readonly (string | null)[],
+): readonly (string | undefined)[] {
+  const fair: (string | undefined)[] = owners.map(() => undefined)
+  for (const release of new Set(releases)) {
+    const may = new Set(members.filter(({ info }) => release === null || info?.release === release).map(({ id }) => id))
+    const shards = owners.map((_, shard) => shard).filter(shard => releases[shard] === release)
+    const given = fairOwners(
+      settled.filter(member => may.has(member)),
+      shards.map(shard => owners[shard] ?? null),
+    )
+    for (const [index, shard] of shards.entries()) fair[shard] = given[index]
+  }
+  return fair
 }

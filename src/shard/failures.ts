@@ -45,8 +45,14 @@ export function asEngineError(
   return new EngineError(code, request ? `${request.command}: ${message}` : message, extras)
 }
 
+/** To whoever passed a command on: he looks for another one himself. */
+export const passedBack = (request: Request, active: string): EngineError =>
+  new EngineError('not-leader', `release ${active} is the active one, and this replica is of another; nothing was written`, {
+    id: request.id,
+  })
+
 export const superseded = (active: string, own: string): EngineError =>
   new EngineError(
     'not-ready',
-    `release ${active} is the active one of this log; this replica runs ${own}, and writes nothing. Ask a replica of the active release`,
+    `release ${active} is the active one of this log; this replica runs ${own}, writes nothing, and has found nobody to pass the command on to. Ask a replica of the active release, or make this one active with \`mainstem rollout switch\``,
   )

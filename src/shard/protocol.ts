@@ -45,6 +45,13 @@ export interface Read {
   done: boolean
 }
 
+/** Another replica, as the roster has it. */
+export interface Peer {
+  readonly id: string
+  readonly address: string
+  readonly release: string
+}
+
 export type Input =
   | { readonly type: 'command'; readonly request: Request }
   | { readonly type: 'abandon'; readonly item: Request | Read; readonly error: EngineError }
@@ -58,8 +65,17 @@ export type Input =
   /** The log cannot be followed any more: it is another one now, or what was read of it is gone. */
   | { readonly type: 'lost'; readonly error: EngineError }
   | { readonly type: 'looked'; readonly look: number; readonly head: Position }
-  /** `preferred`: who should own the shard, so that each of those alive has its share; left out where it does not matter. */
-  | { readonly type: 'beats'; readonly beats: ReadonlyMap<string, number>; readonly preferred?: string | undefined }
+  /**
+   * `preferred`: who should own the shard, so that each of those alive has its share; left out where it does not matter. `peers`: whom commands
+   * may be passed on to. `founds`: the own release is to be made the active one if the log has none.
+   */
+  | {
+      readonly type: 'beats'
+      readonly beats: ReadonlyMap<string, number>
+      readonly preferred?: string | undefined
+      readonly peers?: readonly Peer[]
+      readonly founds?: boolean
+    }
   /** What became of a request that was passed on in this term. `failed`: with an error that is the answer. */
   | {
       readonly type: 'forwarded'

@@ -7,7 +7,7 @@ import { prepare } from '../../src/decide.ts'
 import type { EngineError } from '../../src/errors.ts'
 import type { Appended } from '../../src/log.ts'
 import { encodeControl, inputHash } from '../../src/record.ts'
-import type { Output, Read, Reply, Request } from '../../src/shard/protocol.ts'
+import type { Input, Output, Read, Reply, Request } from '../../src/shard/protocol.ts'
 import { Shard } from '../../src/shard.ts'
 import shop from './shop.ts'
 
@@ -21,6 +21,8 @@ export class Bench {
   /** Appends that wait for their answer. */
   appends: Extract<Output, { do: 'append' }>[] = []
   drained = false
+  /** What beats tell beside who lives. */
+  around: Partial<Extract<Input, { type: 'beats' }>> = {}
   now = 10_000
   #position = 1
   #beat = 0
@@ -55,6 +57,10 @@ export class Bench {
     this.write(encodeControl({ kind: 'term', ...HEADER, number, owner, address: owner === null ? null : `at ${owner}` }))
   }
 
+  release(release: string, replaces: string | null): void {
+    this.write(encodeControl({ kind: 'release', ...HEADER, release, replaces }))
+  }
+
   feed(input: Parameters<Shard['step']>[2]): void {
     for (const output of this.#shard.step(this.now, 1, input)) {
       if (output.do === 'append') this.appends.push(output)
@@ -85,7 +91,7 @@ export class Bench {
     for (const { append, records } of appends) this.feed({ type: 'appended', append, answers: records.map(() => answer) })
   }
 
-  pay(id: string, tenant = 'default'): void {
+  pay(id: string, tenant = 'default', forwarded = false): void {
     const input = { account: 'ann', cents: 1 }
     const request: Request = {
       tenant,
@@ -95,7 +101,7 @@ export class Bench {
       id,
       hash: inputHash('pay', input),
       deadline: this.now + 10_000,
-      forwarded: false,
+      forwarded,
       fresh: false,
       done: false,
       inDoubt: false,
@@ -119,7 +125,7 @@ export class Bench {
   pass(ms: number, alive: readonly string[], preferred?: string): void {
     for (const end = this.now + ms; this.now < end; this.now += 50) {
       const beats = new Map(alive.map(who => [who, ++this.#beat]))
-      this.feed({ type: 'beats', beats, preferred })
+      this.feed({ type: 'beats', ...this.around, beats, preferred })
       this.feed({ type: 'tick' })
       if (this.#shard.due !== undefined) this.feed({ type: 'flush' })
     }
