@@ -14,7 +14,7 @@ import { storedOf } from '../log/kafka/framing.ts'
 import type { Stored } from '../log.ts'
 import { Tenant } from '../projection.ts'
 import { type DataRecord, type Decision, decode, inputHash } from '../record.ts'
-import type { Ask, Plan } from './world/plan.ts'
+import { type Ask, GREEN, type Plan } from './world/plan.ts'
 import type { Answered, Run } from './world/run.ts'
 import { EPOCH } from './world/scheduler.ts'
 
@@ -91,17 +91,22 @@ interface Place {
 /** A tenant as the log has it. */
 interface Line {
   readonly tenant: Tenant
-  /** All rows, at each version that a database can stand at. */
+  /** As the other release has it, where that is another app. */
+  readonly green: Tenant | undefined
+  /** All rows, at each version that a database can stand at; by app. */
   readonly rows: Map<number, string>
+  readonly greenRows: Map<number, string>
   /** Those with events, by the version that they end at. */
   readonly byVersion: Map<number, Place>
 }
 
-export function judge(app: App, run: Run, invariants: Invariants = {}): Judgement {
+/** @param green what replicas of the second release run: it decides the same, on other tables */
+export function judge(app: App, run: Run, invariants: Invariants = {}, green?: App): Judgement {
   const problems: Problem[] = run.troubles.map(({ check, message }) => ({ check, message }))
   const found = (check: Problem['check'], message: string, rule?: string) =>
     void problems.push({ check, message, ...(rule === undefined ? {} : { rule }) })
   const dump = dumpOf(app)
+  const greenDump = green && dumpOf(green)
   const inputs = new Map(run.answered.flatMap(({ ask }) => (ask.id === undefined ? [] : [[ask.id, ask] as const])))
   const lines = new Map<string, Line>()
   const places = new Map<string, Place>()
@@ -126,8 +131,11 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
     let line = lines.get(name)
     if (line) return line
     const store = openStore(definitionOf(app).database, ':memory:')
-    line = { tenant: new Tenant(app, name, store, shard.log!), rows: new Map(), byVersion: new Map() }
+    const other = green && openStore(definitionOf(green).database, ':memory:')
+    const greens = green && other && new Tenant(green, name, other, shard.log!)
+    line = { tenant: new Tenant(app, name, store, shard.log!), green: greens, rows: new Map(), greenRows: new Map(), byVersion: new Map() }
     line.rows.set(0, rowsOf(store, dump))
+    if (other) line.greenRows.set(0, rowsOf(other, greenDump!))
     lines.set(name, line)
     rejectedAt(name, 0, store)
     return line
@@ -174,6 +182,10 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
     if (tenant.state.version !== version)
       found('versions', `the fold comes to version ${tenant.state.version} at position ${position}, the events to ${version}`)
     line.rows.set(version, rowsOf(store, dump))
+    if (!line.green) return
+    line.green.fold(shard, position, value, record, run.place)
+    line.green.commit()
+    line.greenRows.set(version, rowsOf(line.green.store, greenDump!))
   }
 
   const again = ({ id, command, hash, events, result, rejection }: Decision, record: DataRecord, position: number, store: Store) => {
@@ -208,10 +220,10 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
       found('replica', `${node} has floor ${floor} of tenant ${tenant} at version ${version}, the log ${end.floor}`)
     else if (version > 0 && digest !== end.digest)
       found('replica', `${node} comes to another digest of tenant ${tenant} at version ${version} than the log`)
-    else if (line && rows !== line.rows.get(version))
+    else if (line && rows !== rowsSeen(run, line, node).get(version))
       found(
         'replica',
-        `${node} has other rows of tenant ${tenant} at version ${version} than the log: ${rows} and not ${line.rows.get(version)}`,
+        `${node} has other rows of tenant ${tenant} at version ${version} than the log: ${rows} and not ${rowsSeen(run, line, node).get(version)}`,
       )
   }
   if (shard.log !== null) for (const [each] of Array.from(rejections.values())) lineOf(each!.ask.tenant)
@@ -221,7 +233,10 @@ export function judge(app: App, run: Run, invariants: Invariants = {}): Judgemen
       `${ask.name} of tenant ${ask.tenant} was rejected at version ${'version' in said ? said.version : '?'}, where no decision ends`,
     )
   tidy(run, verdicts, late, found)
-  for (const { tenant } of lines.values()) tenant.close()
+  for (const { tenant, green: other } of lines.values()) {
+    tenant.close()
+    other?.close()
+  }
   return { problems, accepted: places.size, refused, verdicts }
 }
 
@@ -279,11 +294,10 @@ function told(
 const DOUBTFUL: ReadonlySet<string> = new Set(['outcome-unknown', 'aborted'])
 
 /** Ends that an operator has brought about. */
-function isExcused(error: string, { plan: { operations, nodes } }: Run): boolean {
+function isExcused(error: string, { plan: { operations } }: Run): boolean {
   const did = (what: string) => operations.some(each => each.do === what)
   if (error === 'expired') return did('forget')
-  if (did('seal') && (error === 'log-sealed' || error === 'outcome-unknown' || error === 'timeout')) return true
-  return did('release') && nodes.some(({ release }) => release !== nodes[0]!.release)
+  return did('seal') && (error === 'log-sealed' || error === 'outcome-unknown' || error === 'timeout')
 }
 
 /** Whoever reads sees whole states of the log, and what had been acknowledged if he asked for that. */
@@ -294,7 +308,7 @@ function looked(run: Run, lines: ReadonlyMap<string, Line>, found: (check: Probl
       found(read, `${where}: a ${read} read does not see version ${before}, which had been acknowledged before it began`)
     const line = lines.get(tenant)
     if (!line) continue
-    const expected = line.rows.get(version)
+    const expected = rowsSeen(run, line, node).get(version)
     if (expected === undefined) found('rows', `${where}: no record ends there`)
     else if (expected !== rows) found('rows', `${where}: read ${rows}, and not ${expected}`)
   }
@@ -323,6 +337,12 @@ function tidy(
   if (strategy !== 'leader' || plan.log.firstEpoch > 0 || plan.operations.length > 0) return
   for (const { id, position } of late)
     found('tidy-log', `a decision of a reign that was over (${id}) stands in the log at position ${position}`)
+}
+
+/** As a replica has them: those of its release. */
+function rowsSeen({ plan: { nodes } }: Run, { green, rows, greenRows }: Line, node: string): ReadonlyMap<number, string> {
+  const number = Number(/\d+$/.exec(node)![0]) - 1
+  return green && nodes[number]?.release === GREEN ? greenRows : rows
 }
 
 export function* stored(run: Run): Iterable<Stored> {

@@ -5,7 +5,7 @@
 import { type StrategyName, strategies } from '../consistency.ts'
 import { fencings } from '../log/kafka/settings.ts'
 import type { Alien, Ask, Look, Misfortune, Operation, Plan } from './world/plan.ts'
-import { aliens } from './world/plan.ts'
+import { aliens, RELEASES } from './world/plan.ts'
 import { seeded, uuidOf } from '../random.ts'
 import { EPOCH } from './world/scheduler.ts'
 import { conditions } from './world/snapshot.ts'
@@ -23,6 +23,8 @@ export interface Drawing {
   readonly replicas?: number
   /** Whether operators and aliens write into the log, too. Default true. */
   readonly operations?: boolean
+  /** Whether there are two releases, one of them active, and then the other. Default: now and then, where operators write. */
+  readonly rollouts?: boolean
   /** Whether anything goes wrong. Default true. */
   readonly misfortunes?: boolean
   /** Whether replicas are told again and again to leave the lead to others, whatever else happens. Default false. */
@@ -34,7 +36,6 @@ export interface Drawing {
 /** Clients ask within this time, ms. */
 const BUSY = 4_000
 const CALM_AT = 5_000
-const RELEASES = ['one', 'two'] as const
 
 export function drawPlan(seed: number, { command, commands = 30, replicas = 3, ...wanted }: Drawing): Plan {
   const random = seeded(seed)
@@ -51,10 +52,12 @@ export function drawPlan(seed: number, { command, commands = 30, replicas = 3, .
   const log: Plan['log'] =
     kind === 'file' ? { kind } : { kind, brokers, transactions: chance(0.75) ? 2 : 1, fencing, firstEpoch: chance(0.1) ? 32_690 : 0 }
   const operated = (wanted.operations ?? true) && chance(0.3)
-  const twoReleases = operated && chance(0.3)
-  const nodes = Array.from({ length: count }, () => ({
+  // A release that is made active is one that somebody runs.
+  const twoReleases = count > 1 && (wanted.rollouts ?? (operated && chance(0.5)))
+  const named = chance(0.5)
+  const nodes = Array.from({ length: count }, (_, number) => ({
     strategy: cast === 'mixed' ? oneOf(strategies) : cast,
-    release: twoReleases ? oneOf(RELEASES) : RELEASES[0],
+    release: twoReleases ? RELEASES[number < 2 ? number : below(2)]! : named ? RELEASES[0] : '',
   }))
   const tenants = ['default', 'other', 'third'].slice(0, 1 + below(3))
 
@@ -99,12 +102,14 @@ export function drawPlan(seed: number, { command, commands = 30, replicas = 3, .
   const operations: Operation[] = []
   if (operated) {
     if (chance(0.5)) operations.push({ at: below(BUSY), do: 'forget', before: below(BUSY) - 1_000 })
-    if (twoReleases) operations.push({ at: below(BUSY), do: 'release', release: nodes[0]!.release })
     for (let n = below(3); n > 0; n--) operations.push({ at: below(BUSY), do: 'rules', window: oneOf([0, 3, 8, 50]) })
     if (chance(0.3)) operations.push({ at: BUSY - below(1_000), do: 'seal' })
     if (chance(0.3)) operations.push({ at: below(BUSY), do: 'barrier' })
     for (let n = below(4); n > 0; n--) operations.push({ at: 500 + below(BUSY), do: 'alien', change: oneOf<Alien>(aliens) })
   }
+
+  // To and fro, now and then faster than anybody comes to reign.
+  for (let n = twoReleases ? 1 + below(4) : 0; n > 0; n--) operations.push({ at: below(BUSY), do: 'release', release: oneOf(RELEASES) })
 
   // --- What goes wrong ------------------------------------------------------------------------------------------------
   const misfortunes: Misfortune[] = []

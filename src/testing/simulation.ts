@@ -9,11 +9,15 @@ export interface Simulated extends Judgement {
   readonly run: Run
 }
 
-export async function simulatePlan(
-  app: App,
-  plan: Plan,
-  { probe, invariants }: { readonly probe?: { readonly name: string; readonly input: unknown }; readonly invariants?: Invariants } = {},
-): Promise<Simulated> {
-  const run = await new World({ app, plan, dump: dumpOf(app), ...(probe ? { probe } : {}) }).run()
-  return { run, ...judge(app, run, invariants) }
+export interface Looking {
+  readonly probe?: { readonly name: string; readonly input: unknown }
+  readonly invariants?: Invariants
+  /** What replicas of the second release run: other tables, the same decisions. */
+  readonly green?: App
+}
+
+export async function simulatePlan(app: App, plan: Plan, { probe, invariants, green }: Looking = {}): Promise<Simulated> {
+  const other = green && { app: green, dump: dumpOf(green) }
+  const run = await new World({ app, plan, dump: dumpOf(app), ...(probe ? { probe } : {}), green: other }).run()
+  return { run, ...judge(app, run, invariants, green) }
 }

@@ -16,7 +16,7 @@ import { forge } from './world/alien.ts'
 import { Disk } from './world/disk.ts'
 import { type DiskFault, EmbeddedFile, EmbeddedLog } from './world/embedded.ts'
 import { type Armed, Network } from './world/network.ts'
-import type { Ask, Look, Misfortune, Operation, Plan } from './world/plan.ts'
+import { type Ask, GREEN, type Look, type Misfortune, type Operation, type Plan, RELEASES } from './world/plan.ts'
 import type { Source } from '../snapshot/source.ts'
 import { seeded, uuidOf } from '../random.ts'
 import type { Answered, Chunk, Happening, Looked, Run, Said, Trouble } from './world/run.ts'
@@ -67,10 +67,13 @@ export interface WorldOptions {
   readonly probe?: { readonly name: string; readonly input: unknown }
   /** SQL that gives all rows of the tables as one text. */
   readonly dump: string
+  /** Of the same name and the same mind, with other tables: what replicas of the second release run. */
+  readonly green?: { readonly app: App; readonly dump: string } | undefined
 }
 
 export class World {
-  readonly #app: App
+  /** By release. */
+  readonly #apps: (release: string) => App
   readonly #plan: Plan
   readonly #options: WorldOptions
   readonly #scheduler = new Scheduler()
@@ -100,8 +103,11 @@ export class World {
   #calm = false
 
   constructor(options: WorldOptions) {
-    const { app, plan } = options
-    this.#app = withQuery(app, DUMP, (_, { db, version }) => ({ version, rows: String(db.get(options.dump).rows) }))
+    const { plan, green = options } = options
+    const looked = ({ app, dump }: { readonly app: App; readonly dump: string }) =>
+      withQuery(app, DUMP, (_, { db, version }) => ({ version, rows: String(db.get(dump).rows) }))
+    const apps = [looked(options), looked(green)] as const
+    this.#apps = release => apps[release === GREEN ? 1 : 0]
     this.#plan = plan
     this.#options = options
     // Streams of their own: what is left out of a plan changes as little as possible of what the rest meets.
@@ -188,7 +194,7 @@ export class World {
       kind: 'manifest',
       log: LOG,
       time: EPOCH,
-      app: this.#app.name,
+      app: this.#options.app.name,
       partitions: 1,
       partition: 0,
       rules: 1,
@@ -332,7 +338,7 @@ export class World {
     return new PartitionLog(wire, 0, {
       description: 'kafka://simulated/log',
       fencing,
-      app: this.#app.name,
+      app: this.#options.app.name,
       maxBatchBytes: 1 << 19,
       clock: process,
     })
@@ -391,7 +397,7 @@ export class World {
       },
     }
     const options = { log: logs, strategy, release, timeout: 10_000, data: node.name }
-    startReplica(this.#app, options, logs, ground).then(
+    startReplica(this.#apps(release), options, logs, ground).then(
       replica => {
         if (process.dead) return
         node.replica = replica
@@ -446,7 +452,8 @@ export class World {
     node.disk.destroy()
     node.disk = new Disk(name, this.#power)
     const other = this.#nodes[from]!
-    const about = { app: this.#app.name, revision: revision(this.#app), database: definitionOf(this.#app).database, condition }
+    const app = this.#apps(this.#plan.nodes[from]!.release)
+    const about = { app: app.name, revision: revision(app), database: definitionOf(app).database, condition }
     const snapshot = new DiskSnapshot(other.name, other.disk, about)
     this.#at(this.#scheduler.now + downtime, () => {
       if (node.life === life) this.#start(node, snapshot)
@@ -579,11 +586,13 @@ export class World {
     switch (operation.do) {
       case 'forget':
         return this.#write(encodeControl({ kind: 'forget', ...at, before: EPOCH + operation.before }), null)
-      case 'release':
-        return this.#write(
-          encodeControl({ kind: 'release', ...at, release: `${revision(this.#app).slice(0, 12)}+${operation.release}`, replaces: null }),
-          null,
-        )
+      case 'release': {
+        // Whichever is the active one: of these two records one counts at most.
+        const release = this.#named(operation.release)
+        for (const replaces of [...RELEASES.filter(other => other !== operation.release).map(other => this.#named(other)), null])
+          await this.#write(encodeControl({ kind: 'release', ...at, release, replaces }), null)
+        return
+      }
       case 'rules':
         return this.#write(encodeControl({ kind: 'rules', ...at, number: ++this.#rules, window: operation.window }), null)
       case 'seal':
@@ -591,6 +600,10 @@ export class World {
       case 'barrier':
         return this.#write(encodeControl({ kind: 'barrier', ...at, nonce: `outside-${time}` }), null, true)
     }
+  }
+
+  #named(release: string): string {
+    return `${revision(this.#apps(release)).slice(0, 12)}+${release}`
   }
 
   async #write(value: string, tenant: string | null, barrier = false): Promise<void> {

@@ -5,3 +5,7 @@ import { search } from '../simulation/search.ts'
 test('5,000 seeds', { timeout: 1_800_000 }, async () => {
   expect(await search({ log: 'kafka' }, 5_000)).toEqual([])
 })
+
+test('400 seeds with two releases', { timeout: 1_800_000 }, async () => {
+  expect(await search({ log: 'kafka', rollouts: true }, 400)).toEqual([])
+})

@@ -6,9 +6,10 @@ import { drawPlan, type Drawing } from '../../src/testing/plans.ts'
 import type { StrategyName } from '../../src/consistency.ts'
 import { type Simulated, simulatePlan } from '../../src/testing/simulation.ts'
 import shop from '../support/shop.ts'
+import green from '../support/shop-green.ts'
 import { probe, shopping } from './shop-plans.ts'
 
-export type Kind = Pick<Drawing, 'log' | 'strategy' | 'replicas' | 'commands' | 'handOvers' | 'replacements'>
+export type Kind = Pick<Drawing, 'log' | 'strategy' | 'replicas' | 'commands' | 'handOvers' | 'replacements' | 'rollouts'>
 
 export interface Found {
   readonly findings: readonly string[]
@@ -21,7 +22,7 @@ export interface Found {
 }
 
 export async function simulateSeed(seed: number, kind: Kind): Promise<Simulated> {
-  return await simulatePlan(shop, drawPlan(seed, { ...shopping, ...kind }), { probe })
+  return await simulatePlan(shop, drawPlan(seed, { ...shopping, ...kind }), { probe, green })
 }
 
 /** Seeds from `first` on, and what is wrong, one text per seed with a problem. */

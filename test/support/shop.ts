@@ -2,20 +2,22 @@
 import { z } from 'zod'
 import { app, event, sqlite } from '../../src/index.ts'
 
-const amount = z.number().int().positive()
+export const amount = z.number().int().positive()
+
+export const events = {
+  Paid: event(z.object({ account: z.string(), cents: amount })).tags(({ account }) => [account]),
+  Taken: z.object({ account: z.string(), cents: amount }),
+  Broken: z.object({ how: z.string() }),
+  /** Stands in the log, and nowhere else. */
+  Noted: z.object({ text: z.string() }),
+}
 
 export const tables = `
     CREATE TABLE account (id TEXT PRIMARY KEY, cents INTEGER NOT NULL CHECK (cents >= 0)) STRICT;
     CREATE TABLE entry (version INTEGER PRIMARY KEY, account TEXT NOT NULL, cents INTEGER NOT NULL, at TEXT NOT NULL) STRICT`
 
 export default app('shop', {
-  events: {
-    Paid: event(z.object({ account: z.string(), cents: amount })).tags(({ account }) => [account]),
-    Taken: z.object({ account: z.string(), cents: amount }),
-    Broken: z.object({ how: z.string() }),
-    /** Stands in the log, and nowhere else. */
-    Noted: z.object({ text: z.string() }),
-  },
+  events,
   database: sqlite(tables),
   project: {
     Paid: (db, { account, cents }, { version, at }) => {

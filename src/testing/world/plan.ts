@@ -37,7 +37,7 @@ export interface Look {
 /** What an operator, or somebody else with access to the log, writes there. */
 export type Operation = { readonly at: number } & (
   | { readonly do: 'forget'; readonly before: number }
-  /** Makes the release of these replicas the only one that counts. */
+  /** Makes the release of these replicas the active one, whichever is that now. */
   | { readonly do: 'release'; readonly release: string }
   | { readonly do: 'rules'; readonly window: number }
   | { readonly do: 'seal' }
@@ -88,6 +88,10 @@ export type Misfortune =
   | { readonly kind: 'kill-broker' | 'stop-broker'; readonly at: number; readonly broker: number; readonly for: number }
   /** Two brokers, or one and the controller (-1), do not hear each other, for so long, ms. */
   | { readonly kind: 'part'; readonly at: number; readonly brokers: readonly [number, number]; readonly for: number }
+
+/** Of replicas; that of the second may be another app, with other tables. '' is one without a name. */
+export const RELEASES = ['one', 'two'] as const
+export const GREEN = RELEASES[1]
 
 export interface Plan {
   /** For everything that is left to chance: what messages take, jitter. */
