@@ -44,7 +44,9 @@ export const ledger = app('ledger', {
 
 type Call = (n: number) => Promise<unknown>
 
-export async function ceiling(folder: string, run: (call: Call) => Promise<Load>): Promise<Load> {
+export type Pay = (account: number, cents: number) => Promise<number>
+
+export async function ceiling(folder: string, run: (call: Call, pay: Pay) => Promise<Load>): Promise<Load> {
   const log = new DatabaseSync(join(folder, 'ceiling.log'))
   log.exec(
     'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE record (position INTEGER PRIMARY KEY, value TEXT NOT NULL) STRICT',
@@ -78,12 +80,12 @@ export async function ceiling(folder: string, run: (call: Call) => Promise<Load>
     db.exec('COMMIT')
     for (const [index, { done }] of batch.entries()) done(version - batch.length + index + 1)
   }
-  const call: Call = n =>
+  const pay: Pay = (account, cents) =>
     new Promise(done => {
       if (queue.length === 0) setImmediate(flush)
-      queue.push({ account: (n * 7_919) % ACCOUNTS, cents: 1, id: prefix + String(counter++).padStart(12, '0'), done })
+      queue.push({ account, cents, id: prefix + String(counter++).padStart(12, '0'), done })
     })
-  const load = await run(call)
+  const load = await run(n => pay((n * 7_919) % ACCOUNTS, 1), pay)
   log.close()
   db.close()
   return load

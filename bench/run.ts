@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { onBroker } from './broker.ts'
 import { contention } from './contention.ts'
 import { embedded } from './embedded.ts'
+import { http } from './http.ts'
 import { kafka } from './kafka.ts'
 import { kafkaReplay } from './kafka-replay.ts'
 import { replay } from './replay.ts'
@@ -22,6 +23,7 @@ const given = Object.fromEntries(Object.entries(values).map(([name, value]) => [
 const all: Record<string, () => Promise<void>> = {
   embedded: () => embedded(given),
   strategies: () => embedded({ rounds: 3, strategies: ['optimistic', 'leader', 'first-wins'], ...given }),
+  http: () => http(given),
   replay: () => replay(given),
   snapshot: () => snapshot(given),
   visibility: () => visibility(),

@@ -8,21 +8,49 @@ import { Problem } from './problem.ts'
 import type { Service } from './service.ts'
 
 export interface Call {
+  readonly method: string
   /** Of the command or query. */
   readonly name: string
   /** As the path says it. */
   readonly pathTenant: string | undefined
   header(name: string): string | undefined
+  parameters(): URLSearchParams
   /** The body as text. @throws Problem too-large, malformed */
   body(limit: number): Promise<string>
-  /** For who looks at more of it. Its body may be gone. */
+  /** Fires when whoever asks has gone. */
+  signal(): AbortSignal
+  /** For who looks at more of it. Its body may be gone, or left out. */
   request(): Request
 }
 
 export interface Answer {
   readonly status: number
-  readonly headers: Record<string, string>
+  readonly headers: { readonly [name: string]: string }
   readonly body: string
+}
+
+/** Whatever goes wrong becomes an answer, and all is counted. @param free whether it is answered however much waits */
+export async function answered<T extends { readonly status: number }>(
+  service: Service,
+  route: string,
+  free: boolean,
+  respond: () => Promise<T>,
+): Promise<T | Answer> {
+  let answer: T | Answer
+  let entered = false
+  try {
+    if (!free) service.enter()
+    entered = !free
+    answer = await respond()
+  } catch (error) {
+    const problem = Problem.of(error)
+    service.failed(problem, route)
+    answer = problem.toAnswer()
+  } finally {
+    if (entered) service.leave()
+  }
+  service.metrics.request(route, answer.status)
+  return answer
 }
 
 export const json = (value: unknown, headers: Record<string, string> = {}): Answer => ({
@@ -131,7 +159,7 @@ export async function textOf(request: Request, limit: number): Promise<string> {
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** @throws Problem malformed */
-function decoded(bytes: Uint8Array): string {
+export function decoded(bytes: Uint8Array): string {
   try {
     return utf8.decode(bytes)
   } catch (cause) {

@@ -23,9 +23,8 @@ const TURN = 100
 /** @throws Problem, EngineError */
 export async function events(service: Service, call: Call): Promise<Response> {
   const tenant = tenantOf(call)
-  const request = call.request()
-  const principal = service.access ? await service.authenticate(request, tenant) : undefined
-  const { searchParams } = new URL(request.url)
+  const principal = service.access ? await service.authenticate(call.request(), tenant) : undefined
+  const searchParams = call.parameters()
   const types = searchParams.getAll('type')
   const tags = searchParams.getAll('tag')
   const { events: declared } = definitionOf(service.app)
@@ -39,7 +38,7 @@ export async function events(service: Service, call: Call): Promise<Response> {
   // What comes from now on is what comes after this answer was begun.
   const first = from ?? (await replica.digest(tenant)).version + 1
   service.openStream()
-  const stop = AbortSignal.any([request.signal, service.ending])
+  const stop = AbortSignal.any([call.signal(), service.ending])
   const wanted = (event: LoggedEvent) =>
     (types.length === 0 || types.includes(event.type)) && (tags.length === 0 || event.tags.some(tag => tags.includes(tag)))
   const body = stream(

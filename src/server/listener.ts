@@ -1,5 +1,5 @@
 /** The routes on a server of node:http or node:https: its limits, and what may come in where access is off. */
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
@@ -8,6 +8,7 @@ import { isLoopback } from '../replica/listen.ts'
 import { Problem } from './problem.ts'
 import { routes } from './routes.ts'
 import type { Service } from './service.ts'
+import { send, short } from './short.ts'
 import { readTls, renewTls, type Tls } from './tls.ts'
 
 export interface Place {
@@ -42,8 +43,8 @@ export class Listener {
       // Whoever keeps a connection looks for another replica.
       if (state.draining) response.shouldKeepAlive = false
       const problem = service.access ? undefined : stranger(request)
-      if (problem) return send(response, problem)
-      void respond(request, response)
+      if (problem) return send(response, problem.toAnswer())
+      if (!short(service, request, response)) void respond(request, response)
     }
     const limits = { headersTimeout: HEAD, requestTimeout: WHOLE, keepAliveTimeout: KEEP_ALIVE, connectionsCheckingInterval: 2_000 }
     const server = tls ? tlsServer(tls, limits, listener) : createServer(limits, listener)
@@ -95,8 +96,4 @@ function stranger({ headers }: IncomingMessage): Problem | undefined {
   if (origin !== undefined && URL.parse(origin)?.host !== host)
     return new Problem('forbidden', { detail: 'access is off, so no page of another origin may ask' })
   return undefined
-}
-
-function send(response: ServerResponse, problem: Problem): void {
-  response.writeHead(problem.status, { ...problem.headers, connection: 'close' }).end(JSON.stringify(problem.body))
 }

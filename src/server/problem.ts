@@ -119,7 +119,12 @@ export class Problem extends Error {
     return new Problem(code, { detail: message, members: details === undefined ? members : { ...members, details }, cause: error })
   }
 
+  toAnswer(): { readonly status: number; readonly headers: { readonly [name: string]: string }; readonly body: string } {
+    return { status: this.status, headers: this.headers, body: JSON.stringify(this.body) }
+  }
+
   toResponse(): Response {
-    return new Response(JSON.stringify(this.body), { status: this.status, headers: this.headers })
+    const { body, ...head } = this.toAnswer()
+    return new Response(body, head)
   }
 }

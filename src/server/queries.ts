@@ -21,7 +21,7 @@ export async function query(service: Service, call: Call): Promise<Answer> {
   const read = readLevel(preferred, call.header('mainstem-token'))
   const timeout = deadlineOf(preferred, service)
   // Who waits can go away meanwhile.
-  const waits = read === 'local' ? {} : { signal: call.request().signal }
+  const waits = read === 'local' ? {} : { signal: call.signal() }
   const { answer, token } = await service.ready().ask(call.name, input, { tenant, read, timeout, ...waits })
   const applied = read === preferred.read ? { 'preference-applied': `read=${read}` } : {}
   return json(answer, { 'mainstem-token': token, ...applied })
@@ -34,9 +34,7 @@ export async function asked(service: Service, call: Call): Promise<Asked> {
   const principal = service.access ? await service.authenticate(call.request(), tenant) : undefined
   const { queries } = definitionOf(service.app)
   if (!queries.has(name)) throw new EngineError('unknown-query', `there is no query of this name. ${known(name, queries.keys())}`)
-  const request = call.request()
-  const input =
-    request.method === 'POST' ? await readJson(call, service.limits.maxBody) : inputOf(service, name, new URL(request.url).searchParams)
+  const input = call.method === 'POST' ? await readJson(call, service.limits.maxBody) : inputOf(service, name, call.parameters())
   if (principal) await service.authorize(principal, { kind: 'query', name }, input, tenant)
   return { tenant, input }
 }

@@ -1,7 +1,7 @@
 /** What stands at which path. Everything that belongs to a tenant stands below `/tenants/NAME`, too. */
 import { type Context, Hono } from 'hono'
 import type { Principal } from './access.ts'
-import { type Answer, type Call, json, textOf } from './call.ts'
+import { type Answer, answered, type Call, json, textOf } from './call.ts'
 import { command } from './commands.ts'
 import { events } from './events.ts'
 import { openapi } from './openapi.ts'
@@ -36,32 +36,21 @@ export function routes(service: Service): Hono {
 }
 
 /** How load balancers hear of this replica is not to depend on how much waits. */
-const unlimited: ReadonlySet<string> = new Set(['livez', 'readyz', 'metrics'])
+const free: ReadonlySet<string> = new Set(['livez', 'readyz', 'metrics'])
 
 async function served(service: Service, c: Context, route: string, respond: (call: Call) => Promise<Answer | Response>): Promise<Response> {
-  let response: Response
-  let entered = false
-  try {
-    if (!unlimited.has(route)) service.enter()
-    entered = !unlimited.has(route)
-    const answer = await respond(callOf(c))
-    response = answer instanceof Response ? answer : new Response(answer.body, { status: answer.status, headers: answer.headers })
-  } catch (error) {
-    const problem = Problem.of(error)
-    service.failed(problem, route)
-    response = problem.toResponse()
-  } finally {
-    if (entered) service.leave()
-  }
-  service.metrics.request(route, response.status)
-  return response
+  const answer = await answered(service, route, free.has(route), () => respond(callOf(c)))
+  return answer instanceof Response ? answer : new Response(answer.body, { status: answer.status, headers: answer.headers })
 }
 
 const callOf = ({ req }: Context): Call => ({
+  method: req.method,
   name: req.param('name') ?? '',
   pathTenant: req.param('tenant'),
   header: name => req.header(name),
+  parameters: () => new URL(req.url).searchParams,
   body: limit => textOf(req.raw, limit),
+  signal: () => req.raw.signal,
   request: () => req.raw,
 })
 

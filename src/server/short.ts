@@ -1,0 +1,78 @@
+/**
+ * The short way of commands and queries from node:http to their functions, without a `Request` and a `Response`, which take longer to make than
+ * most commands to decide. It takes only what is written plainly, with a body whose length is told and allowed; all else goes the long way.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type Answer, answered, type Call, decoded } from './call.ts'
+import { command } from './commands.ts'
+import { Problem } from './problem.ts'
+import { query } from './queries.ts'
+import type { Service } from './service.ts'
+
+const plain = /^(?:\/tenants\/([a-z0-9][a-z0-9._-]*))?\/(commands|queries)\/([A-Za-z][\w.-]*)(?:\?([^#]*))?$/
+
+/** @returns false: it goes the long way */
+export function short(service: Service, request: IncomingMessage, response: ServerResponse): boolean {
+  const { method, headers } = request
+  const [, tenant, route, name, search = ''] = plain.exec(request.url ?? '') ?? []
+  if (name === undefined || (method !== 'POST' && !(method === 'GET' && route === 'queries'))) return false
+  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > service.limits.maxBody) return false
+  const call = callOf(request, response, method, name, tenant, search)
+  const respond = route === 'commands' ? command : query
+  void answered(service, route!, false, () => respond(service, call)).then(answer => send(response, answer))
+  return true
+}
+
+export function send(response: ServerResponse, { status, headers, body }: Answer): void {
+  // As text it goes out in one piece with its head.
+  response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body)
+}
+
+const callOf = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  method: string,
+  name: string,
+  pathTenant: string | undefined,
+  search: string,
+): Call => ({
+  method,
+  name,
+  pathTenant,
+  header: header => request.headers[header] as string | undefined,
+  parameters: () => new URLSearchParams(search),
+  body: () => bodyOf(request),
+  signal() {
+    const gone = new AbortController()
+    response.once('close', () => gone.abort())
+    return gone.signal
+  },
+  request() {
+    const headers = Object.entries(request.headers).map(([key, value]): [string, string] => [key, String(value)])
+    return new Request(`http://${request.headers.host ?? 'localhost'}${request.url}`, { method, headers })
+  },
+})
+
+/** Its length was told and looked at, and node:http holds it to that. @throws Problem malformed */
+function bodyOf(request: IncomingMessage): Promise<string> {
+  return new Promise((done, fail) => {
+    let parts: Buffer[] | undefined
+    let only: Buffer | undefined
+    request.on('data', (part: Buffer) => {
+      if (parts) parts.push(part)
+      else if (only) parts = [only, part]
+      else only = part
+    })
+    let whole = false
+    request.on('end', () => {
+      whole = true
+      try {
+        done(only ? decoded(parts ? Buffer.concat(parts) : only) : '')
+      } catch (error) {
+        fail(error)
+      }
+    })
+    const cutOff = () => whole || fail(new Problem('malformed', { detail: 'the body was cut off' }))
+    request.on('error', cutOff).on('close', cutOff)
+  })
+}
