@@ -1,30 +1,33 @@
 /**
- * One mutation in a process of its own: simulates seed after seed until a check fails, and says so on its output as JSON.
+ * Production code in a process of its own, with a mutation or without: simulates seed after seed until a check fails, and says so on its output
+ * as JSON.
  *
- *   node --conditions=source test/mutations/child.ts NAME SEEDS
+ *   node --conditions=source test/mutations/child.ts NAME RUNS
  *
- * NAME: '' for none. SEEDS: '1-2000', or '7,19,23'.
+ * NAME: the mutation, '' for none. RUNS: `[["no fencing",1,2000],...]`, seeds of the worlds that are meant for a mutation.
  */
 import { plant } from './hook.ts'
 import { mutations } from './list.ts'
+import type { Runs } from './run.ts'
 
-const [name = '', seeds = ''] = process.argv.slice(2)
-const mutation = mutations.find(each => each.name === name)
-if (!mutation && name !== '') throw new Error(`no mutation is called '${name}'`)
-plant(mutation)
+const [planted = '', runs = ''] = process.argv.slice(2)
+const called = (name: string) => {
+  const mutation = mutations.find(each => each.name === name)
+  if (!mutation) throw new Error(`no mutation is called '${name}'`)
+  return mutation
+}
+plant(planted === '' ? undefined : called(planted))
 const { simulateSeed } = await import('./simulate.ts')
 
-function* all(): Iterable<number> {
-  const [first, last] = seeds.split('-').map(Number)
-  if (last === undefined) yield* seeds.split(',').map(Number)
-  else for (let seed = first!; seed <= last; seed++) yield seed
+async function hunt(): Promise<object> {
+  for (const [name, first, last] of JSON.parse(runs) as Runs) {
+    for (let seed = first; seed <= last; seed++) {
+      const problem = await simulateSeed(seed, called(name))
+      if (problem) return { name, seed, ...problem }
+    }
+  }
+  return {}
 }
 
-let found: object = {}
-for (const seed of all()) {
-  const problem = await simulateSeed(seed, mutation?.only)
-  if (!problem) continue
-  found = { seed, ...problem }
-  break
-}
+const found = await hunt()
 process.stdout.write(`${JSON.stringify(found)}\n`, () => process.exit(0))

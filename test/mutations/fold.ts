@@ -27,7 +27,7 @@ export const fold: readonly Mutation[] = [
   {
     name: 'term check off',
     breaks: 'records of a reign that has ended are judged like any other',
-    only: both(rivals, some('leader')),
+    scene: 'sleepers',
     edits: [
       {
         file: accept,
@@ -39,7 +39,7 @@ export const fold: readonly Mutation[] = [
   {
     name: 'term owner not compared',
     breaks: 'a record of another owner counts if its term has the same number',
-    only: where('term-owner'),
+    scene: 'another owner',
     edits: [{ file: accept, find: ' || term.owner !== shard.term.owner', replace: '' }],
   },
   {
@@ -59,7 +59,7 @@ export const fold: readonly Mutation[] = [
   {
     name: 'release ignored',
     breaks: 'records of a release that is not the active one count',
-    only: where('release'),
+    scene: 'another release',
     edits: [{ file: accept, find: "if (shard.release !== null && release !== shard.release) return 'deposed'", replace: '' }],
   },
   {
@@ -201,8 +201,8 @@ export const fold: readonly Mutation[] = [
     ],
   },
   {
-    name: 'ids inside the speculative transaction',
-    breaks: 'ids are entered with the speculation, before the verdict',
+    name: 'ids looked up inside the speculative transaction',
+    breaks: 'a verdict finds the ids of its own speculation, for they are entered before it',
     edits: [
       {
         file: 'src/shard/batch.ts',
@@ -263,13 +263,13 @@ export const fold: readonly Mutation[] = [
   {
     name: 'history without its writes',
     breaks: 'a database that is opened again does not know what was written in its window',
-    only: both(rivals, some('first-wins')),
+    scene: 'doubles',
     edits: [{ file: database, find: 'writes && JSON.stringify(writes))', replace: 'null)' }],
   },
   {
     name: 'window thinned too far',
     breaks: 'writes above the floor are dropped from the history',
-    only: both(rivals, some('first-wins')),
+    scene: 'doubles',
     edits: [
       { file: database, find: 'this.#alone(sql.thin, this.standing.floor)', replace: 'this.#alone(sql.thin, this.standing.version)' },
     ],

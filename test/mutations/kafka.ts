@@ -11,7 +11,8 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'no fencing',
     breaks: 'leaders write under producer ids of their own, which nobody can fence',
-    only: both(rivals, fenced('epoch')),
+    scene: 'sleepers on a cluster',
+    only: fenced('epoch'),
     edits: [
       {
         file: 'src/log/kafka/producer.ts',
@@ -23,7 +24,8 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'fence taken back',
     breaks: 'an owner that was fenced takes the next epoch and writes on in its term',
-    only: both(rivals, fenced('epoch')),
+    scene: 'sleepers on a cluster',
+    only: fenced('epoch'),
     edits: [
       {
         file: batches,
@@ -48,13 +50,13 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'gap check blind to control records',
     breaks: 'a term, release or rules record in the gap does not void a transaction',
-    only: both(transactional, some('optimistic')),
+    scene: 'rules that change',
     edits: [{ file: transactions, find: '(tenant === null ? !barrier : tenant === own)', replace: '(tenant === own && !barrier)' }],
   },
   {
     name: 'fenced read as "did not happen"',
     breaks: 'EndTxn is sent again after a lost answer, and the refusal of the second is taken for the first',
-    only: transactional,
+    scene: 'impatient clients of transactions',
     edits: [
       {
         file: transactions,
@@ -67,7 +69,7 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'lost EndTxn read as "did not happen"',
     breaks: 'an EndTxn without an answer counts as an aborted transaction',
-    only: transactional,
+    scene: 'impatient clients of transactions',
     edits: [
       {
         file: answers,
@@ -81,7 +83,7 @@ export const kafka: readonly Mutation[] = [
   {
     name: 'refused resend read as "did not happen"',
     breaks: 'the refusal of a batch that was sent again is taken for the first sending',
-    only: onKafka,
+    scene: 'followers that stop',
     edits: [
       {
         file: answers,
@@ -129,9 +131,10 @@ export const kafka: readonly Mutation[] = [
   },
   {
     name: 'gap looked at halfway',
-    breaks: 'the look at a gap ends with the first answer, also where it does not cover the gap',
+    breaks: 'the look at a gap ends with the first answer, also where it does not cover the gap (answers bring a batch each)',
     only: both(rivals, transactional, some('optimistic')),
     edits: [
+      { file: partition, find: "await this.#fetch(reached, 'gap', 0)", replace: "await this.#fetch(reached, 'gap', 0, ONE_BATCH)" },
       {
         file: partition,
         find: `reached = fetched.reached
@@ -152,7 +155,7 @@ export const kafka: readonly Mutation[] = [
   {
     name: "a broker's word on the head taken for evidence",
     breaks: 'linearizable reads and rejections ask for the end offset, and send no barrier',
-    only: both(rivals, onKafka),
+    scene: 'an old leader',
     edits: [{ file: partition, find: 'readonly freshHead = false', replace: 'readonly freshHead = true' }],
   },
 ]

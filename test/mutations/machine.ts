@@ -28,7 +28,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'unknown taken for not written',
     breaks: 'a batch of unknown outcome is made again at once, and nobody is in doubt',
-    only: onKafka,
+    scene: 'impatient clients of transactions',
     edits: [
       {
         file: shard,
@@ -68,24 +68,9 @@ export const machine: readonly Mutation[] = [
     ],
   },
   {
-    name: 'absence taken for proof',
-    breaks: 'what a barrier did not find is held to be not written for good',
-    only: onKafka,
-    edits: [
-      {
-        file: shard,
-        find: `they stay in doubt, and are sent again.
-        this.#land(attempt)`,
-        replace: `they stay in doubt, and are sent again.
-        for (const request of attempt.requests) request.inDoubt = false
-        this.#land(attempt)`,
-      },
-    ],
-  },
-  {
     name: 'doubt forgotten on the way to the leader',
     breaks: 'a command that was passed on is not held to be in doubt',
-    only: both(rivals, some('leader')),
+    scene: 'impatient clients of a leader',
     edits: [
       {
         file: shard,
@@ -110,7 +95,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'barrier shared too late',
     breaks: 'a linearizable read shares a barrier or look that was sent before it began',
-    only: rivals,
+    scene: 'slow reader',
     edits: [
       {
         file: shard,
@@ -123,7 +108,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'token ignored',
     breaks: 'a read that asks for a version is served before it is there',
-    only: rivals,
+    scene: 'slow reader',
     edits: [
       {
         file: shard,
@@ -135,7 +120,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'rejection without a look',
     breaks: 'a rejection that is not recorded is answered without looking at the head again',
-    only: both(rivals, onFile),
+    scene: 'silence',
     edits: [
       {
         file: shard,
@@ -147,7 +132,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'intact ignored',
     breaks: 'a rejection that is not recorded is answered though its base was left behind',
-    only: both(rivals, onFile),
+    scene: 'silence',
     edits: [{ file: shard, find: 'if (attempt.intact) for (const', replace: 'if (attempt.record) for (const' }],
   },
   {
@@ -171,7 +156,7 @@ export const machine: readonly Mutation[] = [
   {
     name: 'refused candidate withdrawing',
     breaks: 'a candidate whose number somebody else has used campaigns no more',
-    only: both(rivals, some('leader')),
+    scene: 'left alone',
     edits: [
       {
         file: shard,

@@ -3,6 +3,7 @@
  * loaded (`hook.ts`), in a process of its own; production code itself has no switch for it.
  */
 import type { Only } from './only.ts'
+import type { SceneName } from './scenes.ts'
 
 /** `find` must stand in the file exactly once, so that the list never rots: whoever changes that code changes the mutation, too. */
 export interface Edit {
@@ -16,6 +17,8 @@ export interface Mutation {
   readonly name: string
   /** One line: what is no longer done, or done wrongly. */
   readonly breaks: string
+  /** Where it comes to matter. Default: 'crowd'. By name, for what makes the scenes may be broken itself, and is loaded later. */
+  readonly scene?: SceneName
   /** Plans in which it runs no broken code are passed over. Default: none are. */
   readonly only?: Only
   readonly edits: readonly Edit[]

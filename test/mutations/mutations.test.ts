@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { mutations } from './list.ts'
 import { mutated } from './mutation.ts'
+import { catches, SEEDS } from './run.ts'
+import { TABLE, tableOf } from './table.ts'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -20,4 +22,10 @@ test.each(mutations)('$name', mutation => {
 
 test('names are used once', () => {
   expect(new Set(mutations.map(({ name }) => name)).size).toBe(mutations.length)
+})
+
+test('each is caught, and the docs say so: otherwise npm run mutations -- NAME', () => {
+  const kept = catches()
+  expect(mutations.filter(({ name }) => !(kept[name] && kept[name].seed <= SEEDS)).map(({ name }) => name)).toEqual([])
+  expect(readFileSync(TABLE, 'utf8')).toBe(tableOf(mutations, kept))
 })

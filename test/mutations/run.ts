@@ -25,16 +25,27 @@ export const KEPT = join(import.meta.dirname, 'catches.json')
 
 export const catches = (): Catches => (existsSync(KEPT) ? (JSON.parse(readFileSync(KEPT, 'utf8')) as Catches) : {})
 
+/** Seeds from the first to the last one, of the worlds that are meant for the mutation of this name. */
+export type Runs = readonly (readonly [name: string, first: number, last: number])[]
+
+/** The worlds in which mutations were caught. */
+export const control = (caught: Catches): Runs => Object.entries(caught).map(([name, { seed }]) => [name, seed, seed])
+
+/** What was found, and where. */
+export interface Found extends Catch {
+  readonly name: string
+  readonly message: string
+}
+
 /**
- * Simulates seeds with a mutation planted, one after another, until a check fails.
- * @param name '' for none
- * @param seeds as '1-2000', or '7,19,23'
+ * Simulates one seed after another until a check fails.
+ * @param planted the mutation, '' for none
  * @returns undefined if nothing was found. @throws Error if the process ends otherwise
  */
-export async function hunt(name: string, seeds: string): Promise<(Catch & { readonly message: string }) | undefined> {
+export async function hunt(planted: string, runs: Runs): Promise<Found | undefined> {
   const child = join(import.meta.dirname, 'child.ts')
-  const args = ['--disable-warning=ExperimentalWarning', '--conditions=source', child, name, seeds]
+  const args = ['--disable-warning=ExperimentalWarning', '--conditions=source', child, planted, JSON.stringify(runs)]
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: root, maxBuffer: 1 << 24 })
-  const { seed, check, message } = JSON.parse(stdout.trim().split('\n').at(-1)!) as Partial<Catch> & { message?: string }
-  return seed === undefined ? undefined : { seed, check: check!, message: message! }
+  const found = JSON.parse(stdout.trim().split('\n').at(-1)!) as Partial<Found>
+  return found.seed === undefined ? undefined : (found as Found)
 }
