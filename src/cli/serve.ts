@@ -27,7 +27,7 @@ export function addServe(program: Command, cli: Cli): void {
     .option('--tls-cert <file>', 'the chain of certificates, PEM')
     .option('--tls-key <file>', 'the private key, PEM')
     .option('--drain <time>', 'how long it goes on serving when told to end, while /readyz says no already', '5s')
-  withOptions(command, 'app', 'log', 'data', 'strategy', 'fencing', 'timeout', 'accept', 'json')
+  withOptions(command, 'app', 'log', 'data', 'strategy', 'fencing', 'timeout', 'accept', 'snapshots', 'json')
     .addHelpText(
       'after',
       '\nOn SIGTERM or SIGINT it hands leadership over, finishes what is on its way, and exits with 0; on a second signal at once.',
@@ -42,7 +42,7 @@ export function addServe(program: Command, cli: Cli): void {
 
 async function run(cli: Cli, settings: Settings, flags: ServeFlags): Promise<void> {
   const app = await settings.app()
-  const { data, timeout, strategy, fencing, accept } = settings
+  const { data, timeout, strategy, fencing, accept, snapshots } = settings
   const port = readWhole(flags.port, '--port', 0)
   if (port > 65_535) throw new CliError('usage', `--port is from 0 to 65,535, not ${port}`)
   const drain = /^0(ms|s)?$/.test(flags.drain) ? 0 : readDuration(flags.drain, '--drain')
@@ -61,6 +61,7 @@ async function run(cli: Cli, settings: Settings, flags: ServeFlags): Promise<voi
     drain,
     ...(strategy === undefined ? {} : { strategy }),
     ...(fencing === undefined ? {} : { fencing }),
+    ...(snapshots === undefined ? {} : { snapshots }),
     ...(cert === undefined || key === undefined ? {} : { tls: { cert, key } }),
   })
   if (cli.json) cli.out.value({ url: served.url })
