@@ -45,7 +45,7 @@ export class Folder implements Source {
         yield {
           name,
           snapshot,
-          bring: (part, to) => pour(createReadStream(join(path, fileOf(part.tenant))), to, part),
+          bring: (part, to, signal) => pour(createReadStream(join(path, fileOf(part.tenant))), to, part, signal),
         }
       } else yield { name, problem: problem! }
     }

@@ -110,7 +110,7 @@ export class Peer implements Source {
     const bytes = new Bytes(Readable.fromWeb(response.body))
     try {
       const snapshot = decodeSnapshot((await bytes.line(MAX_LINE)).toString('utf8'))
-      yield { name: 'just made', snapshot, bring: (part, to) => pour(bytes.next(part.bytes), to, part) }
+      yield { name: 'just made', snapshot, bring: (part, to, signal) => pour(bytes.next(part.bytes), to, part, signal) }
     } finally {
       bytes.end()
     }

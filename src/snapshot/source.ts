@@ -13,7 +13,7 @@ export type Offer = { readonly name: string } & (
        * Writes a database to a path, or what is one to those who hold it. To be called for each of them, in order.
        * @throws Error if it is not what the snapshot says
        */
-      bring(part: DatabasePart, to: string): Promise<void>
+      bring(part: DatabasePart, to: string, signal: AbortSignal): Promise<void>
     }
 )
 
@@ -25,7 +25,12 @@ export interface Source {
 }
 
 /** Writes a file and compares what was written with what it should be. @throws Error */
-export async function pour(from: AsyncIterable<Buffer>, to: string, { tenant, bytes, sha256 }: DatabasePart): Promise<void> {
+export async function pour(
+  from: AsyncIterable<Buffer>,
+  to: string,
+  { tenant, bytes, sha256 }: DatabasePart,
+  signal?: AbortSignal,
+): Promise<void> {
   const hash = createHash('sha256')
   let size = 0
   await pipeline(
@@ -38,6 +43,7 @@ export async function pour(from: AsyncIterable<Buffer>, to: string, { tenant, by
       }
     },
     createWriteStream(to),
+    signal ? { signal } : {},
   )
   if (size !== bytes) throw new Error(`the database of tenant ${tenant} is torn: it has ${size} bytes instead of ${bytes}`)
   if (hash.digest('hex') !== sha256) throw new Error(`the database of tenant ${tenant} is damaged: it is not what its checksum is of`)

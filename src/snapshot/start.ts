@@ -69,7 +69,7 @@ async function tryOut(
     }
     for (const part of snapshot.databases) {
       signal.throwIfAborted()
-      await offer.bring(part, intake.path(part.tenant))
+      await offer.bring(part, intake.path(part.tenant), signal)
       checkStanding(intake.standing(database, part.tenant), part)
     }
     intake.adopt()
