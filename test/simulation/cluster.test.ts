@@ -179,6 +179,27 @@ describe('three brokers', () => {
     expect(world.values('read_committed', 0, leader)).toEqual(['a'])
   })
 
+  test('a leader that starts again before it is missed holds no transaction up: its successor gets the marker', () => {
+    let apart = 0
+    for (let seed = 1; seed <= 12; seed++) {
+      const world = new World(three, seed)
+      const leader = world.leader(0)
+      const { node: coordinator } = world.ask('find-coordinator', { transactionalId: 'tx' }, leader)
+      if (coordinator === leader) continue
+      apart++
+      const producer = { ...world.init('tx', {}, coordinator), transactional: true }
+      expect(world.produce(['a'], producer, {}, leader)).toMatchObject({ error: 'NONE' })
+      expect(world.end(producer, true, 5, coordinator)).toMatchObject({ error: 'NONE' })
+      world.do({ type: 'kill', node: leader })
+      world.pass(100)
+      world.do({ type: 'start', node: leader })
+      world.pass(15_000)
+      expect(world.lead(coordinator).leader, `seed ${seed}`).not.toBe(leader)
+      expect(world.values('read_committed', 0, world.lead(coordinator).leader), `seed ${seed}`).toEqual(['a'])
+    }
+    expect(apart).toBeGreaterThan(2)
+  })
+
   test('a leader that is killed is replaced within its session, and nothing acknowledged is lost', () => {
     for (let seed = 1; seed <= 20; seed++) {
       const world = new World(three, seed)

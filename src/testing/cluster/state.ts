@@ -270,9 +270,9 @@ export function forget(state: State, which: (work: Work, node: number) => boolea
 
 export const hop = ({ settings }: State): number => settings.random() * settings.delay
 
-/** A message to another broker or the controller: lost where there is no connection. */
+/** A message to another broker or the controller: lost where there is no connection. One that still starts takes none, and its sender notices. */
 export function send(state: State, from: number, to: number, work: Work): boolean {
-  if (!connected(state, from, to)) return false
+  if (!connected(state, from, to) || state.brokers[to]?.life === 'starting') return false
   later(state, hop(state), to, work)
   return true
 }
