@@ -306,7 +306,9 @@ function tags(value: unknown, what: string, name: string): Tags {
   for (const tag of value) {
     if (isTag(tag)) continue
     const shown = typeof tag === 'string' ? JSON.stringify(tag.slice(0, 60)) : nearly(tag)
-    throw new EngineError('invalid-scope', `${what} '${name}' has the tag ${shown}. A tag is one line of 1 to 256 characters, and not '*'`)
+    // A scope is made of the input: where the schema lets text through that no tag can hold, it is the input that will not do.
+    const code = typeof tag === 'string' && what.startsWith('scope') ? 'invalid-input' : 'invalid-scope'
+    throw new EngineError(code, `${what} '${name}' has the tag ${shown}. A tag is one line of 1 to 256 characters, and not '*'`)
   }
   return value
 }

@@ -23,6 +23,8 @@ export interface ServeOptions extends ReplicaOptions, HandlerOptions {
   /** Default: 8080. 0: any that is free. */
   readonly port?: number
   readonly tls?: Tls
+  /** How long a request may take to arrive, ms; its head a third of it. Default: 30,000. */
+  readonly arrival?: number
   /** How long `close` goes on serving while `/readyz` says no, ms: as long as a load balancer needs to notice. Default: 5,000. */
   readonly drain?: number
 }
@@ -49,13 +51,13 @@ export function handler(replica: Replica, options: HandlerOptions = {}): (reques
  * @throws EngineError invalid-option
  */
 export async function serve(app: App, options: ServeOptions): Promise<Served> {
-  const { host = '127.0.0.1', port = 8080, tls, drain = 5_000, ...rest } = options
+  const { host = '127.0.0.1', port = 8080, tls, arrival, drain = 5_000, ...rest } = options
   const { access, maxBody, maxWaiting, maxStreams, maxTimeout, heartbeat, stall, onError, ...forReplica } = rest
   checkOpen(host, access !== undefined)
   const { timeout, signal, onProgress } = forReplica
   const forHandler = { access, maxBody, maxWaiting, maxStreams, timeout, maxTimeout, heartbeat, stall, onError }
   const service = new Service(app, undefined, given(forHandler))
-  const listener = await Listener.open(service, { host, port, tls })
+  const listener = await Listener.open(service, { host, port, tls, arrival })
   const stop = new AbortController()
   const progress = replaying()
   const ready = openReplica(app, {

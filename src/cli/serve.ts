@@ -4,13 +4,12 @@ import type { Cli } from './context.ts'
 import { CliError } from './failure.ts'
 import { readDuration, readWhole } from './input.ts'
 import { examples, withOptions } from './options.ts'
+import { type AccessFlags, withAccess } from './serve-access.ts'
 import { type Flags, Settings } from './settings.ts'
 
-interface ServeFlags extends Flags {
+interface ServeFlags extends Flags, AccessFlags {
   readonly host: string
   readonly port: string
-  readonly tlsCert?: string
-  readonly tlsKey?: string
   readonly drain: string
 }
 
@@ -24,15 +23,20 @@ export function addServe(program: Command, cli: Cli): void {
     .argument('[app]', "the app's file, as --app")
     .option('--host <host>', 'the address to listen on; any but loopback needs access', '127.0.0.1')
     .option('--port <port>', 'the port; 0 for any that is free', '8080')
-    .option('--tls-cert <file>', 'the chain of certificates, PEM')
-    .option('--tls-key <file>', 'the private key, PEM')
     .option('--drain <time>', 'how long it goes on serving when told to end, while /readyz says no already', '5s')
-  withOptions(command, 'app', 'log', 'data', 'strategy', 'fencing', 'timeout', 'accept', 'snapshots', 'json')
+  withOptions(withAccess(command), 'app', 'log', 'data', 'strategy', 'fencing', 'timeout', 'accept', 'snapshots', 'json')
     .addHelpText(
       'after',
       '\nOn SIGTERM or SIGINT it hands leadership over, finishes what is on its way, and exits with 0; on a second signal at once.',
     )
-    .addHelpText('after', examples('serve seats.ts', 'serve seats.ts --log kafka://127.0.0.1:9092/seats --port 8081 --drain 10s'))
+    .addHelpText(
+      'after',
+      examples(
+        'serve seats.ts',
+        'serve seats.ts --log kafka://127.0.0.1:9092/seats --port 8081 --drain 10s',
+        'serve seats.ts --host 0.0.0.0 --tokens tokens.txt --tls-cert server.pem --tls-key server.key',
+      ),
+    )
     .action(async (file: string | undefined, flags: ServeFlags) => {
       if (file !== undefined && flags.app !== undefined && file !== flags.app)
         throw new CliError('usage', `two apps: ${file} and ${flags.app}`)
@@ -46,10 +50,14 @@ async function run(cli: Cli, settings: Settings, flags: ServeFlags): Promise<voi
   const port = readWhole(flags.port, '--port', 0)
   if (port > 65_535) throw new CliError('usage', `--port is from 0 to 65,535, not ${port}`)
   const drain = /^0(ms|s)?$/.test(flags.drain) ? 0 : readDuration(flags.drain, '--drain')
-  const { tlsCert: cert, tlsKey: key } = flags
-  if ((cert === undefined) !== (key === undefined)) throw new CliError('usage', '--tls-cert and --tls-key go together')
   // What serves takes longer to load than most other calls last.
-  const { serve } = await import('../server.ts')
+  const { bearer, serve } = await import('../server.ts')
+  const { checkOpen } = await import('../server/access.ts')
+  const { access, tls } = settings.serving(flags)
+  // Before so much as a folder is made.
+  checkOpen(flags.host, access !== undefined)
+  const notice = (text: string) => log('notice', { notice: text })
+  const given = { ...(access && { access: bearer(access, notice) }), ...(tls && { tls }) }
   const begun = performance.now()
   const served = await serve(app, {
     log: await settings.writableLog(),
@@ -62,7 +70,7 @@ async function run(cli: Cli, settings: Settings, flags: ServeFlags): Promise<voi
     ...(strategy === undefined ? {} : { strategy }),
     ...(fencing === undefined ? {} : { fencing }),
     ...(snapshots === undefined ? {} : { snapshots }),
-    ...(cert === undefined || key === undefined ? {} : { tls: { cert, key } }),
+    ...given,
   })
   if (cli.json) cli.out.value({ url: served.url })
   else cli.out.line(`${app.name} listens on ${served.url}`)

@@ -11,6 +11,9 @@ import { isTenant } from '../ids.ts'
 import { isKafka, logPath } from '../log/open.ts'
 import { type Fencing, fencings, kafkaSettings } from '../log/kafka/settings.ts'
 import { firstPath, isPattern } from '../log/shards.ts'
+import type { AccessOptions } from '../server/access.ts'
+import type { Tls } from '../server/tls.ts'
+import { accessIn, type AccessFlags } from './serve-access.ts'
 import { CliError } from './failure.ts'
 import { readDuration } from './input.ts'
 import { load, loadApp } from './load.ts'
@@ -30,6 +33,10 @@ export interface Config {
   readonly accept?: string | readonly string[]
   /** A folder of snapshots, or the URL of a replica. */
   readonly snapshots?: string
+  /** Of `mainstem serve`: who may come in, and what they may do. */
+  readonly access?: AccessOptions
+  /** Of `mainstem serve`: the files of its certificate. */
+  readonly tls?: Tls
 }
 
 export interface Flags {
@@ -69,7 +76,8 @@ export class Settings {
     if (typeof config !== 'object' || config === null)
       throw new EngineError('invalid-option', `${file} must have an object as its default export`)
     for (const key of Object.keys(config)) {
-      if (!names.includes(key as 'app')) throw new EngineError('invalid-option', `${file}: '${key}' is no setting. ${known(key, names)}`)
+      const all = [...names, 'access', 'tls']
+      if (!all.includes(key)) throw new EngineError('invalid-option', `${file}: '${key}' is no setting. ${known(key, all)}`)
     }
     return new Settings(flags, config, file)
   }
@@ -161,6 +169,11 @@ export class Settings {
 
   get snapshots(): string | undefined {
     return this.#text('snapshots')
+  }
+
+  /** Who may come in to `mainstem serve`, and by which certificate. */
+  serving(flags: AccessFlags): { readonly access?: AccessOptions; readonly tls?: Tls } {
+    return accessIn(flags, process.env, this.#config)
   }
 
   /** `path`: the file that says whether there is one; undefined for a log on Kafka. */

@@ -15,8 +15,8 @@ export interface Call {
   readonly pathTenant: string | undefined
   header(name: string): string | undefined
   parameters(): URLSearchParams
-  /** The body as text. @throws Problem too-large, malformed */
-  body(limit: number): Promise<string>
+  /** The body as text. @throws Problem too-large, malformed, overloaded */
+  body(service: Service): Promise<string>
   /** Fires when whoever asks has gone. */
   signal(): AbortSignal
   /** For who looks at more of it. Its body may be gone, or left out. */
@@ -69,8 +69,8 @@ export function tenantOf(call: Pick<Call, 'pathTenant' | 'header'>): string {
 }
 
 /** The JSON of a body, undefined for none. @throws Problem */
-export async function readJson(call: Call, limit: number): Promise<unknown> {
-  const text = await call.body(limit)
+export async function readJson(call: Call, service: Service): Promise<unknown> {
+  const text = await service.aside(call.body(service))
   if (text === '') return undefined
   const type = call.header('content-type') ?? ''
   if (type !== 'application/json' && !/^application\/([\w.-]+\+)?json\s*(;\s*charset="?utf-8"?\s*)?$/i.test(type))
@@ -136,22 +136,28 @@ export function metaOf(call: Call, principal: Principal | undefined): CommandMet
   }
 }
 
-/** The body of a `Request`. @throws Problem too-large, malformed */
-export async function textOf(request: Request, limit: number): Promise<string> {
+/** The body of a `Request`. @throws Problem too-large, malformed, overloaded */
+export async function textOf(request: Request, service: Service): Promise<string> {
+  const limit = service.limits.maxBody
   // Nothing that is too large is read: the connection ends instead.
   const tooLarge = () => new Problem('too-large', { detail: `a body has at most ${limit} bytes here`, headers: { connection: 'close' } })
   if (Number(request.headers.get('content-length') ?? 0) > limit) throw tooLarge()
   if (!request.body) return ''
   const parts: Uint8Array[] = []
   let size = 0
+  let held = 0
   try {
     for await (const part of request.body as unknown as AsyncIterable<Uint8Array>) {
       size += part.length
       if (size > limit) throw tooLarge()
+      service.hold(part.length)
+      held += part.length
       parts.push(part)
     }
   } catch (cause) {
     throw cause instanceof Problem ? cause : new Problem('malformed', { detail: 'the body was cut off', cause })
+  } finally {
+    service.hold(-held)
   }
   return decoded(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
 }

@@ -15,7 +15,7 @@ export async function command(service: Service, call: Call): Promise<Answer> {
   const end = service.metrics.command(name)
   try {
     const id = commandId(call.header('idempotency-key'))
-    const input = await readJson(call, service.limits.maxBody)
+    const input = await readJson(call, service)
     const replica = service.ready()
     if (principal) await service.authorize(principal, { kind: 'command', name }, input, tenant)
     const meta = metaOf(call, principal)

@@ -15,12 +15,16 @@ export interface Place {
   readonly host: string
   readonly port: number
   readonly tls?: Tls | undefined
+  /** ms */
+  readonly arrival?: number | undefined
 }
 
-/** How long a request's head, and all of it, may take to arrive; how long a connection may be without a request, ms: longer than a proxy keeps it. */
-const HEAD = 10_000
-const WHOLE = 30_000
+/** How long a request may take to arrive, ms, and a third of it its head. */
+const ARRIVAL = 30_000
+/** How long a connection may be without a request, ms: longer than a proxy keeps it. */
 const KEEP_ALIVE = 75_000
+/** How often connections are looked at, ms, at least. */
+const LOOK = 2_000
 /** How much longer than its request a connection may stand still before it is cut, ms. */
 const STILL = 30_000
 
@@ -36,17 +40,22 @@ export class Listener {
   }
 
   /** @throws EngineError invalid-option, also where it cannot listen */
-  static async open(service: Service, { host, port, tls }: Place): Promise<Listener> {
+  static async open(service: Service, { host, port, tls, arrival = ARRIVAL }: Place): Promise<Listener> {
     const state = { draining: false }
     const respond = getRequestListener(routes(service).fetch, { overrideGlobalObjects: false })
     const listener: RequestListener = (request, response) => {
       // Whoever keeps a connection looks for another replica.
       if (state.draining) response.shouldKeepAlive = false
-      const problem = service.access ? undefined : stranger(request)
+      const problem = crooked(request) ?? (service.access ? undefined : stranger(request))
       if (problem) return send(response, problem.toAnswer())
       if (!short(service, request, response)) void respond(request, response)
     }
-    const limits = { headersTimeout: HEAD, requestTimeout: WHOLE, keepAliveTimeout: KEEP_ALIVE, connectionsCheckingInterval: 2_000 }
+    const limits = {
+      headersTimeout: Math.ceil(arrival / 3),
+      requestTimeout: arrival,
+      keepAliveTimeout: KEEP_ALIVE,
+      connectionsCheckingInterval: Math.min(LOOK, arrival / 3),
+    }
     const server = tls ? tlsServer(tls, limits, listener) : createServer(limits, listener)
     server.setTimeout(service.limits.maxTimeout + STILL)
     await new Promise<void>((done, fail) => {
@@ -82,6 +91,13 @@ function tlsServer(tls: Tls, limits: ServerOptions, listener: RequestListener): 
   const server = createTlsServer({ ...limits, ...readTls(tls, notice) }, listener)
   const end = renewTls(server, tls, notice)
   return server.on('close', end)
+}
+
+/** What others read differently, such as a proxy that looks at paths: it must not lead to another tenant than it seems to. */
+function crooked({ url = '' }: IncomingMessage): Problem | undefined {
+  const path = url.split(/[?#]/, 1)[0]!
+  if (!/\\|(^|\/)(\.|%2e){1,2}(\/|$)/i.test(path)) return undefined
+  return new Problem('malformed', { detail: 'a path has no backslash here, and no part that is . or ..' })
 }
 
 /**

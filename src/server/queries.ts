@@ -34,7 +34,7 @@ export async function asked(service: Service, call: Call): Promise<Asked> {
   const principal = service.access ? await service.authenticate(call.request(), tenant) : undefined
   const { queries } = definitionOf(service.app)
   if (!queries.has(name)) throw new EngineError('unknown-query', `there is no query of this name. ${known(name, queries.keys())}`)
-  const input = call.method === 'POST' ? await readJson(call, service.limits.maxBody) : inputOf(service, name, call.parameters())
+  const input = call.method === 'POST' ? await readJson(call, service) : inputOf(service, name, call.parameters())
   if (principal) await service.authorize(principal, { kind: 'query', name }, input, tenant)
   return { tenant, input }
 }

@@ -49,7 +49,7 @@ const callOf = ({ req }: Context): Call => ({
   pathTenant: req.param('tenant'),
   header: name => req.header(name),
   parameters: () => new URL(req.url).searchParams,
-  body: limit => textOf(req.raw, limit),
+  body: service => textOf(req.raw, service),
   signal: () => req.raw.signal,
   request: () => req.raw,
 })

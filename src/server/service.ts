@@ -37,6 +37,9 @@ export interface Reason {
   readonly eta?: number
 }
 
+/** All bodies that are being read hold at most so much, as a multiple of one of the largest: who sends slowly holds what was sent. */
+const BODIES = 64
+
 const LIMITS = { maxBody: 1 << 20, maxWaiting: 2_000, maxStreams: 1_000, timeout: 10_000, maxTimeout: 60_000 }
 const PACE = { heartbeat: 15_000, stall: 60_000 }
 
@@ -54,6 +57,7 @@ export class Service {
   readonly #onError: (error: unknown, route: string) => void
   readonly #ending = new AbortController()
   #waiting = 0
+  #held = 0
   #streams = 0
 
   constructor(app: App, replica: Replica | undefined, options: HandlerOptions) {
@@ -78,19 +82,36 @@ export class Service {
     await this.pasts.close()
   }
 
-  get idle(): boolean {
-    return this.#waiting === 0
-  }
-
   /** Takes a place among those on their way. @throws Problem overloaded */
   enter(): void {
-    if (this.#waiting >= this.limits.maxWaiting)
-      throw new Problem('overloaded', { detail: `${this.#waiting} requests are on their way already; nothing was done` })
+    if (this.#waiting >= this.limits.maxWaiting) this.#refuse()
     this.#waiting++
+  }
+
+  #refuse(): never {
+    throw new Problem('overloaded', { detail: `${this.limits.maxWaiting} requests are on their way already; nothing was done` })
   }
 
   leave(): void {
     this.#waiting--
+  }
+
+  /** Waits for what comes from outside, such as a body: whoever sends slowly keeps no place from others. @throws Problem overloaded */
+  async aside<T>(work: Promise<T>): Promise<T> {
+    this.#waiting--
+    try {
+      return await work
+    } finally {
+      this.#waiting++
+      if (this.#waiting > this.limits.maxWaiting) this.#refuse()
+    }
+  }
+
+  /** A part of a body is kept until the rest of it is there: to be given back by its negative. @throws Problem overloaded */
+  hold(bytes: number): void {
+    if (bytes > 0 && this.#held + bytes > BODIES * this.limits.maxBody)
+      throw new Problem('overloaded', { detail: 'too many bodies are on their way already; nothing was done' })
+    this.#held += bytes
   }
 
   /** @throws Problem overloaded */

@@ -41,7 +41,7 @@ const callOf = (
   pathTenant,
   header: header => request.headers[header] as string | undefined,
   parameters: () => new URLSearchParams(search),
-  body: () => bodyOf(request),
+  body: service => bodyOf(request, service),
   signal() {
     const gone = new AbortController()
     response.once('close', () => gone.abort())
@@ -53,12 +53,33 @@ const callOf = (
   },
 })
 
-/** Its length was told and looked at, and node:http holds it to that. @throws Problem malformed */
-function bodyOf(request: IncomingMessage): Promise<string> {
+/** Its length was told and looked at, and node:http holds it to that. @throws Problem malformed, overloaded */
+async function bodyOf(request: IncomingMessage, service: Service): Promise<string> {
+  const bytes = await bytesOf(request, service)
+  return bytes ? decoded(bytes) : ''
+}
+
+function bytesOf(request: IncomingMessage, service: Service): Promise<Buffer | undefined> {
   return new Promise((done, fail) => {
     let parts: Buffer[] | undefined
     let only: Buffer | undefined
+    let held = 0
+    let refused = false
+    const release = () => {
+      service.hold(-held)
+      held = 0
+    }
     request.on('data', (part: Buffer) => {
+      if (refused) return
+      try {
+        service.hold(part.length)
+        held += part.length
+      } catch (error) {
+        refused = true
+        parts = only = undefined
+        release()
+        return fail(error)
+      }
       if (parts) parts.push(part)
       else if (only) parts = [only, part]
       else only = part
@@ -66,13 +87,13 @@ function bodyOf(request: IncomingMessage): Promise<string> {
     let whole = false
     request.on('end', () => {
       whole = true
-      try {
-        done(only ? decoded(parts ? Buffer.concat(parts) : only) : '')
-      } catch (error) {
-        fail(error)
-      }
+      release()
+      done(parts ? Buffer.concat(parts) : only)
     })
-    const cutOff = () => whole || fail(new Problem('malformed', { detail: 'the body was cut off' }))
+    const cutOff = () => {
+      release()
+      if (!whole) fail(new Problem('malformed', { detail: 'the body was cut off' }))
+    }
     request.on('error', cutOff).on('close', cutOff)
   })
 }

@@ -151,9 +151,15 @@ describe('prepare', () => {
     [['a\u0085'], /A tag is one line/],
     [['*'], /has the tag "\*"/],
     [['\ud800'], /has the tag/],
+    [{ reads: ['a'], writes: [''] }, /scope\.writes of command 'a' has the tag ""/],
+  ])('a tag that no tag can be comes of an input that will not do: %j', (scope, message) => {
+    expect(told(() => scoped(scope))).toMatch(/^invalid-input: /)
+    expect(told(() => scoped(scope))).toMatch(message)
+  })
+
+  test.each([
     [['a', 7], /has the tag 7/],
     [[undefined], /has the tag undefined/],
-    [{ reads: ['a'], writes: [''] }, /scope\.writes of command 'a' has the tag ""/],
     [{ reads: 'a', writes: [] }, /scope\.reads of command 'a' is 'a'. It must be a list of tags, or '\*'/],
     [{ reads: ['a'] }, /scope of command 'a' returned an object. Return a list of tags, '\*', or \{ reads, writes \}/],
     ['seat:1', /returned 'seat:1'/],
