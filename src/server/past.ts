@@ -94,6 +94,7 @@ export class Pasts {
     clearInterval(this.#timer)
     const kept = [...this.#kept.values()]
     this.#kept.clear()
-    await Promise.allSettled(kept.map(async ({ opening }) => (await opening).close()))
+    // One that is being replayed closes itself, or fails with the log.
+    await Promise.allSettled(kept.map(({ past }) => past?.close()))
   }
 }

@@ -1,8 +1,10 @@
 /** The handler, called with requests: statuses, problem details, tenants, tokens. */
+import { readFileSync } from 'node:fs'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
 import { app, openReplica, type Status, sqlite } from '../../src/index.ts'
-import { type HandlerOptions, handler, Problem } from '../../src/server.ts'
+import { ownProblems, statusOf } from '../../src/server/problem.ts'
+import { type HandlerOptions, handler, Problem, type ProblemCode } from '../../src/server.ts'
 import shop from '../support/shop.ts'
 
 type Asked = RequestInit & { readonly json?: unknown }
@@ -69,6 +71,24 @@ describe('a command', () => {
     expect(JSON.parse(text)).toMatchObject({ type: `urn:mainstem:${code}`, status, code })
     expect(text).not.toContain('secret')
   })
+})
+
+test('docs/server.md tells the status of each code', () => {
+  const table = readFileSync(new URL('../../docs/server.md', import.meta.url), 'utf8').matchAll(/^\| ([45]\d\d[^|]*) \| (.*) \|$/gm)
+  const told = new Map<string, number>()
+  for (const [, statuses = '', codes = ''] of table) {
+    const all = [...statuses.matchAll(/\d{3}/g)].map(Number)
+    for (const [, code = ''] of codes.matchAll(/`([a-z-]+)`/g)) {
+      const { status } = new Problem(code as ProblemCode)
+      expect(all, code).toContain(status)
+      told.set(code, status)
+    }
+  }
+  const known = Object.entries({
+    ...statusOf,
+    ...Object.fromEntries(Object.entries(ownProblems).map(([code, { status }]) => [code, status])),
+  })
+  for (const [code, status] of known) if (status !== 500) expect(told.get(code), code).toBe(status)
 })
 
 describe('a query', () => {
