@@ -237,6 +237,9 @@ const leftAlone: Scene = scene({ strategy: 'leader', misfortunes: false, operati
   return { nodes, misfortunes: others.map(node => ({ kind: 'crash', at, node, downtime: FOREVER, power: false })) }
 })
 
+/** Machines are lost with their disks, and come back with a snapshot of another's. */
+const replaced = (drawing: Partial<Drawing>): Scene => scene({ replacements: true, ...drawing }, () => ({}))
+
 export const scenes = {
   crowd,
   silence: silence({ log: 'file' }),
@@ -254,6 +257,8 @@ export const scenes = {
   'rules that change': restless({ log: 'kafka', strategy: 'optimistic' }),
   'an old leader': oldLeader,
   'left alone': leftAlone,
+  'replaced machines': replaced({}),
+  'machines replaced on Kafka': replaced({ log: 'kafka' }),
 } satisfies { readonly [name: string]: Scene }
 
 export type SceneName = keyof typeof scenes
