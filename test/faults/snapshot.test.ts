@@ -479,6 +479,32 @@ describe('looks at the past', () => {
 })
 
 describe('made', () => {
+  test('while somebody commits all the time: it comes to an end, and is of one moment', async () => {
+    const scene = new Scene()
+    rmSync(scene.snapshots, { recursive: true })
+    const first = await scene.open(searched, 'data', undefined)
+    const long = (n: number) =>
+      first.replica.execute('pay', { account: `${n}`.padEnd(200, 'y'), cents: 1 }, { tenant: 'ann', timeout: 30_000 })
+    await Promise.all(Array.from({ length: 1_500 }, (_, n) => long(n)))
+    await first.replica.close()
+    const { replica } = await scene.open(searched, 'data', undefined)
+    let making = true
+    const writing = (async () => {
+      while (making) await pay(replica, 'ann', 4_000 + scene.file.entries.length)
+    })()
+    const before = (await replica.digest('ann')).version
+    const { snapshot } = await makeSnapshot(shop, join(scene.folder, 'data'), scene.snapshots).finally(() => {
+      making = false
+    })
+    await writing
+    expect(snapshot.databases[0]!.bytes).toBeGreaterThan(800_000)
+    expect(snapshot.databases[0]!.version).toBeGreaterThanOrEqual(before)
+    expect(snapshot.databases[0]!.version).toBeLessThan((await replica.digest('ann')).version)
+    const { replica: started } = await scene.open(scanned, 'started')
+    expect((await started.status()).notices[0]).toMatch(/started from/)
+    await same(started, scene)
+  })
+
   test('of one tenant, of all; the oldest of their kind go', async () => {
     const folder = temporaryFolder()
     const make = (tenant?: string, keep?: number) => makeSnapshot(shop, origin.data, folder, { tenant, keep })
