@@ -95,6 +95,6 @@ export class Pasts {
     const kept = [...this.#kept.values()]
     this.#kept.clear()
     // One that is being replayed closes itself, or fails with the log.
-    await Promise.allSettled(kept.map(({ past }) => past?.close()))
+    await Promise.allSettled(kept.flatMap(({ past }) => (past ? [past.close()] : [])))
   }
 }
