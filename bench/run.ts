@@ -12,6 +12,7 @@ import { kafkaReplay } from './kafka-replay.ts'
 import { replay } from './replay.ts'
 import { rivals } from './rivals.ts'
 import { snapshot } from './snapshot.ts'
+import { takeover } from './takeover.ts'
 import { visibility } from './visibility.ts'
 
 const { values, positionals } = parseArgs({
@@ -29,6 +30,7 @@ const all: Record<string, () => Promise<void>> = {
   visibility: () => visibility(),
   kafka: () => onBroker(bootstrap => kafka(bootstrap, given)),
   'kafka-replay': () => onBroker(bootstrap => kafkaReplay(bootstrap, given)),
+  takeover: () => onBroker(bootstrap => takeover(bootstrap, given)),
   contention: () => onBroker(bootstrap => contention(bootstrap, given)),
   rivals: () => onBroker(bootstrap => rivals(bootstrap, given)),
 }

@@ -19,6 +19,8 @@ class Stub {
 
   constructor() {
     this.server = createServer((request, response) => {
+      // A replica without access control takes no request that may come from a page of somebody else's.
+      if (request.headers.host === undefined) return void response.writeHead(403).end()
       if (request.url === '/readyz') return void response.writeHead(this.ready ? 200 : 503).end()
       void text(request).then(body => {
         this.got.push(`${request.url} ${body}`)
