@@ -42,7 +42,7 @@ export class Listener {
   /** @throws EngineError invalid-option, also where it cannot listen */
   static async open(service: Service, { host, port, tls, arrival = ARRIVAL }: Place): Promise<Listener> {
     const state = { draining: false }
-    const respond = getRequestListener(routes(service).fetch, { overrideGlobalObjects: false })
+    const respond = getRequestListener(routes(service).fetch, { overrideGlobalObjects: false, hostname: 'localhost' })
     const listener: RequestListener = (request, response) => {
       // Whoever keeps a connection looks for another replica.
       if (state.draining) response.shouldKeepAlive = false
@@ -105,9 +105,9 @@ function crooked({ url = '' }: IncomingMessage): Problem | undefined {
  * nor from a page that came from elsewhere.
  */
 function stranger({ headers }: IncomingMessage): Problem | undefined {
-  const { host = '', origin } = headers
-  const name = host.replace(/:\d+$/, '')
-  if (!isLoopback(name))
+  const { host, origin } = headers
+  // Every browser names one; probes of load balancers need not.
+  if (host !== undefined && !isLoopback(host.replace(/:\d+$/, '')))
     return new Problem('forbidden', { detail: 'access is off, so only this machine may ask, by 127.0.0.1, [::1] or localhost' })
   if (origin !== undefined && URL.parse(origin)?.host !== host)
     return new Problem('forbidden', { detail: 'access is off, so no page of another origin may ask' })

@@ -1,5 +1,7 @@
 /** What listens: before the replica is ready, for whom where access is off, and how it ends. */
 import { Agent, request } from 'node:http'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { expect, onTestFinished, test } from 'vitest'
 import { MemoryLog } from '../../src/log/memory.ts'
 import type { Log } from '../../src/log.ts'
@@ -68,6 +70,14 @@ test('without access it listens on loopback alone, and answers no page of anothe
   for (const headers of [{ host: 'evil.example' }, { origin: 'http://evil.example' }, { origin: 'null' }])
     expect(await ask(`${url}/commands/nothing`, headers as {}, '')).toMatchObject({ status: 403, body: { code: 'forbidden' } })
   expect((await ask(`${url}/commands/nothing`, { origin: `http://${host}` }, '')).status).toBe(200)
+})
+
+test('a probe that names no host is answered', async () => {
+  const { url, ready } = await served()
+  await ready
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  socket.end('GET /readyz HTTP/1.0\r\n\r\n')
+  expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 OK/)
 })
 
 test('told to end it is not ready at once, serves on, lets connections go, and ends', async () => {
