@@ -260,13 +260,16 @@ function suite({ log, ...how }: WayOnLog): void {
     let first = await stage.open(shop, { ...how, data: source })
     const answer = await pay(first, 7, 'other')
     const no = await first.execute('take', { account: 'ann', cents: 500 }, { id: 'no' })
-    for (let n = 10; n < 20; n++) await pay(first, n, tenants[n % 2]!)
+    const pays = (from: number, to: number, tenant: (n: number) => string) =>
+      Promise.all(Array.from({ length: to - from }, (_, n) => pay(first, from + n, tenant(from + n))))
+    await pays(10, 20, n => tenants[n % 2]!)
     await first.close()
     // Made while others write: in front of the cursor's end, behind it, and of a tenant that it knows nothing of.
     first = await stage.open(shop, { ...how, data: source })
-    for (let n = 20; n < 30; n++) await pay(first, n, 'default')
+    await pays(20, 25, () => 'default')
+    await pays(25, 30, () => 'default')
     await makeSnapshot(shop, source, snapshots)
-    for (let n = 30; n < 40; n++) await pay(first, n, tenants[n % 3]!)
+    await pays(30, 40, n => tenants[n % 3]!)
 
     const [begun, replayed] = ['begun', 'replayed'].map(name => join(stage.folder, name)) as [string, string]
     const started = await stage.open(shop, { ...how, data: begun, snapshots })

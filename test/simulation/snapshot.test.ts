@@ -2,6 +2,6 @@
 import { expect, test } from 'vitest'
 import { search } from './search.ts'
 
-test.each(['file', 'kafka'] as const)('20 seeds on %s', { timeout: 600_000 }, async log => {
-  expect(await search({ log, replacements: true }, 20)).toEqual([])
+test.each(['file', 'kafka'] as const)('10 seeds on %s', { timeout: 600_000 }, async log => {
+  expect(await search({ log, replacements: true }, 10)).toEqual([])
 })
