@@ -65,23 +65,26 @@ function ready(service: Service): Answer {
   return { ...json({ status: 'not-ready', reasons }, { 'retry-after': '1' }), status: 503 }
 }
 
-/** Who has only some tenants sees only those. */
 async function status(service: Service, call: Call): Promise<Answer> {
-  const principal = await admitted(service, call, 'status')
-  const known = await service.ready().status()
-  const mine = (name: string) => !principal || principal.tenants === '*' || principal.tenants.includes(name)
-  const tenants = Object.fromEntries(Object.entries(known.tenants).filter(([name]) => mine(name)))
-  return json({ ...known, tenants })
+  await operated(service, call, 'status')
+  return json(await service.ready().status())
 }
 
 async function metrics(service: Service, call: Call): Promise<Answer> {
-  await admitted(service, call, 'metrics')
+  await operated(service, call, 'metrics')
   return { status: 200, headers: { 'content-type': service.metrics.type }, body: await service.metricsText() }
 }
 
 async function description(service: Service, call: Call): Promise<Answer> {
   await admitted(service, call, 'openapi.json')
   return json(openapi(service.app, { access: service.access !== undefined }))
+}
+
+/** They tell of all tenants, and of machines. @throws Problem forbidden for who has only some tenants */
+async function operated(service: Service, call: Call, name: string): Promise<void> {
+  const principal = await admitted(service, call, name)
+  if (principal && principal.tenants !== '*')
+    throw new Problem('forbidden', { detail: 'this tells of all tenants, and the principal has only some' })
 }
 
 async function admitted(service: Service, call: Call, name: string): Promise<Principal | undefined> {

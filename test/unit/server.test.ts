@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { z } from 'zod'
-import { app, openReplica, type Status, sqlite } from '../../src/index.ts'
+import { app, openReplica, sqlite } from '../../src/index.ts'
 import { ownProblems, statusOf } from '../../src/server/problem.ts'
 import { type HandlerOptions, handler, Problem, type ProblemCode } from '../../src/server.ts'
 import shop from '../support/shop.ts'
@@ -283,7 +283,11 @@ describe('the service itself', () => {
     expect(seen).toHaveLength(1)
     expect((await ask('/tenants/other/commands/pay', { json: pay, ...as('root') })).status).toBe(200)
     expect((await ask('/commands/pay', { json: pay, ...as('Ann') })).status).toBe(200)
-    expect(Object.keys(((await (await ask('/status', as('Ann'))).json()) as Status).tenants)).toEqual(['default'])
+    // They tell of all tenants.
+    for (const path of ['/status', '/metrics']) {
+      expect((await ask(path, as('Ann'))).status).toBe(403)
+      expect((await ask(path, as('root'))).status).toBe(200)
+    }
     const events = (await ask('/events?from=1', as('Ann'))).body!.getReader()
     let text = ''
     while (!text.includes('data:')) text += new TextDecoder().decode((await events.read()).value)
