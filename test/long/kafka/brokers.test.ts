@@ -57,6 +57,28 @@ it('a stopped broker falls out of step, and is back in step when it goes on', as
   await inStep([1, 2, 3])
 })
 
+it.each(['cut', 'silent'] as const)(
+  'a leader that is parted from the others (%s) takes itself for the leader, until they meet again',
+  async how => {
+    await using cluster = await startCluster({ brokers: 3, links: true })
+    const on = (broker: Broker): Promise<Connection> => connect(broker.address)
+    await createTopic(await on(cluster.broker(1)), 'orders', 3)
+    const { leaderId } = await partitionOf(await on(cluster.broker(1)), 'orders')
+    const first = await on(cluster.broker(leaderId))
+    const witness = await on(cluster.brokers.find(({ id }) => id !== leaderId)!)
+    const seenBy = async (connection: Connection) => (await partitionOf(connection, 'orders')).leaderId
+    cluster.links!.part([leaderId], how)
+    await vi.waitFor(async () => expect([-1, leaderId]).not.toContain(await seenBy(witness)), { timeout: 60_000, interval: 100 })
+    expect(await seenBy(first)).toBe(leaderId)
+    cluster.links!.heal()
+    await vi.waitFor(async () => expect(await seenBy(first)).toBe(await seenBy(witness)), { timeout: 60_000, interval: 100 })
+    await vi.waitFor(async () => expect((await partitionOf(first, 'orders')).isrNodes.toSorted(byNumber)).toEqual([1, 2, 3]), {
+      timeout: 60_000,
+      interval: 100,
+    })
+  },
+)
+
 const byNumber = (a: number, b: number): number => a - b
 
 async function produce(connection: Connection, value: string): Promise<void> {
