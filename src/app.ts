@@ -137,6 +137,9 @@ export interface Basis<EI, EO, DR, DW> {
   database: Database<DR, DW>
 }
 
+/** A query that two releases are compared by. */
+export type Compared<QR> = (keyof QR & string) | { readonly query: keyof QR & string; readonly input?: unknown }
+
 /** Projections, commands and queries. CI, CO, CR: a command's input, as its schema gives it on, and what it returns; Q.: queries. */
 export interface Parts<EI, EO, DR, DW, CI, CO, CR, QI, QO, QR> {
   project: Projections<NoInfer<EO>, NoInfer<DW>>
@@ -146,6 +149,8 @@ export interface Parts<EI, EO, DR, DW, CI, CO, CR, QI, QO, QR> {
   queries?: { [K in keyof QI]: { input?: Schema<QI[K], any> } } & { [K in keyof QO]: { input?: Schema<any, QO[K]> } } & {
     [K in keyof QR]: { run: (input: QO[K & keyof QO], ctx: Asking<DR>) => AnsweredAtOnce<QR[K]> }
   }
+  /** Queries that `mainstem rollout switch` asks of the old and the new release, to see that both answer the same: names, or with an input. */
+  compare?: readonly Compared<NoInfer<QR>>[]
   /** Change it when projections change in a way that must rebuild the tables. Changed SQL does so by itself. */
   revision?: string
 }
@@ -281,6 +286,8 @@ export interface Definition {
   readonly events: ReadonlyMap<string, EventType>
   readonly commands: ReadonlyMap<string, CommandType>
   readonly queries: ReadonlyMap<string, QueryType>
+  /** What two releases are compared by. */
+  readonly compare: readonly { readonly query: string; readonly input: unknown }[]
 }
 
 export function definitionOf(app: App): Definition {
@@ -362,6 +369,7 @@ interface LooseDef {
   readonly project?: Record<string, unknown>
   readonly commands?: Record<string, Record<string | typeof maker, any>>
   readonly queries?: Record<string, Record<string | typeof maker, any>>
+  readonly compare?: readonly unknown[]
   readonly revision?: string
 }
 
@@ -375,8 +383,8 @@ function check(name: string, def: LooseDef, model: symbol | undefined): Definiti
     for (const part of Object.keys(value ?? {}))
       if (!parts.includes(part)) throw fail(`'${part}' is no part of ${where}. ${known(part, parts)}`)
   }
-  only('a definition', def, ['events', 'database', 'project', 'commands', 'queries', 'revision'])
-  const { events, database, project, commands, queries = {}, revision: edition = '' } = def
+  only('a definition', def, ['events', 'database', 'project', 'commands', 'queries', 'compare', 'revision'])
+  const { events, database, project, commands, queries = {}, compare = [], revision: edition = '' } = def
   for (const [part, value] of Object.entries({ events, project, commands, queries }))
     if (typeof value !== 'object' || value === null) throw fail(`'${part}' must be an object, it is ${nearly(value)}`)
   if (typeof edition !== 'string') throw fail(`'revision' must be a string, it is ${nearly(edition)}`)
@@ -448,7 +456,14 @@ function check(name: string, def: LooseDef, model: symbol | undefined): Definiti
   const identity = createHash('sha256')
     .update(JSON.stringify([database.kind, database.definition, edition]))
     .digest('hex')
-  return { name, revision: identity, database, events: eventTypes, commands: commandTypes, queries: queryTypes }
+  if (!Array.isArray(compare)) throw fail(`'compare' must be a list of queries, it is ${nearly(compare)}`)
+  const compared = compare.map((each: unknown) => {
+    const { query, input } = (typeof each === 'string' ? { query: each } : (each ?? {})) as { query?: unknown; input?: unknown }
+    if (typeof query !== 'string' || !queryTypes.has(query))
+      throw fail(`'compare' names ${nearly(query)}, which is no query. ${known(query, queryTypes.keys())}`)
+    return { query, input }
+  })
+  return { name, revision: identity, database, events: eventTypes, commands: commandTypes, queries: queryTypes, compare: compared }
 }
 
 function invalid(message: string): EngineError {

@@ -15,6 +15,7 @@ import { addQuery, addSql } from './cli/query.ts'
 import { addReplicas } from './cli/replicas.ts'
 import { addServe } from './cli/serve.ts'
 import { addSnapshot } from './cli/snapshot.ts'
+import { addRollout } from './cli/rollout.ts'
 import { addStatus } from './cli/status.ts'
 import { addVerify } from './cli/verify.ts'
 import { packageVersion } from './cli/version.ts'
@@ -64,6 +65,7 @@ function program(cli: Cli): Command {
   addServe(program, cli)
   addStatus(program, cli)
   addReplicas(program, cli)
+  addRollout(program, cli)
   addLog(program, cli)
   addDb(program, cli)
   addVerify(program, cli)

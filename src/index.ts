@@ -6,6 +6,7 @@ export {
   app,
   type Basis,
   type Command,
+  type Compared,
   type Deciding,
   type Decision,
   type Emitted,

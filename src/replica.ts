@@ -28,6 +28,7 @@ import { tokenOf } from './replica/answers.ts'
 import { openPast, runSql, untilOf } from './replica/past.ts'
 import type { Advance } from './replica/progress.ts'
 import type { ReplayProgress } from './replica/replay.ts'
+import { type Account, type Sample, sampleOf } from './rollout.ts'
 import { BEAT, type Lag, type Member, type MemberInfo } from './roster.ts'
 import { Folder } from './snapshot/folder.ts'
 import { Offers, Peer } from './snapshot/peer.ts'
@@ -336,7 +337,7 @@ async function openDoor(
       spans === 'network'
         ? await (await import('./replica/http-link.ts')).HttpLinkServer.listen(
             listen,
-            params => serve('forward', params),
+            (params, method) => serve(method, params),
             offersOf(app, data),
           )
         : undefined
@@ -668,8 +669,38 @@ class Router {
         return this.sql(p.sql, p.parameters, p.options)
       case 'status':
         return this.status()
+      case 'account':
+        return this.#account()
+      case 'sample':
+        return this.#sample(params)
     }
     throw new EngineError('internal', `no method ${method}`)
+  }
+
+  /** What whoever rolls a release out wants to know of one of its replicas. */
+  #account(): Account {
+    const { events, compare } = definitionOf(this.app)
+    const holds: Record<string, number> = {}
+    for (const { shard } of this.#engines) for (const [type, schema] of shard.types) holds[type] = Math.max(schema, holds[type] ?? 0)
+    return {
+      release: this.#named,
+      knows: Object.fromEntries([...events].map(([type, { version }]) => [type, version])),
+      holds,
+      compares: compare.map(({ query }) => query),
+      tenants: this.#ground.data?.tenants() ?? [],
+      shards: this.#engines.map(({ shard }) => ({ cursor: shard.cursor, state: shard.state })),
+    }
+  }
+
+  /** Its answers, now or as of a version. */
+  async #sample(params: unknown): Promise<Sample> {
+    const { tenant = DEFAULT_TENANT, version } = (params ?? {}) as { readonly tenant?: string; readonly version?: number }
+    if (version === undefined) {
+      const { standing, queries } = await this.#engineOf(tenant).store(tenant)
+      return sampleOf(this.app, tenant, standing, query => ask(this.app, query.query, query.input, queries, standing.version))
+    }
+    await using past = await this.at(version, { tenant })
+    return sampleOf(this.app, tenant, past, query => past.query(query.query, query.input))
   }
 
   /** What another replica passes on. */

@@ -2,8 +2,8 @@
 import { type ErrorCode, errorKinds, isEngineError, type Retry } from '../errors.ts'
 import { paintErrors } from './output.ts'
 
-/** Codes of the command line itself, beside those of the engine: wrong arguments, and files that cannot be read or written. */
-export type CliCode = 'usage' | 'file'
+/** Codes of the command line itself, beside those of the engine: wrong arguments, files that cannot be read or written, roll-outs that had better not go on. */
+export type CliCode = 'usage' | 'file' | 'rollout'
 
 export class CliError extends Error {
   override readonly name = 'CliError'

@@ -1,6 +1,7 @@
 /** `mainstem replicas`: who runs on a log, which release, how far, and whether it is ready. */
 import type { Command } from 'commander'
 import { isKafka, logPath, openLogs } from '../log/open.ts'
+import type { Logs } from '../log.ts'
 import { firstPath } from '../log/shards.ts'
 import { type Member, readRoster } from '../roster.ts'
 import type { Cli } from './context.ts'
@@ -29,15 +30,18 @@ export function addReplicas(program: Command, cli: Cli): void {
     })
 }
 
-/** Those that stand in the roster, which is not touched. */
 async function membersOf(log: string): Promise<Member[]> {
-  if (!isKafka(log)) return readRoster(`${firstPath(logPath(log)!)}.roster`)
   const logs = await openLogs(log, { as: 'operator' })
   try {
-    return logs.roster.members()
+    return membersIn(log, logs)
   } finally {
     await logs.close()
   }
+}
+
+/** Those that stand in the roster, which is not touched. */
+export function membersIn(log: string, { roster }: Logs): Member[] {
+  return isKafka(log) ? roster.members() : readRoster(`${firstPath(logPath(log)!)}.roster`)
 }
 
 export function describe(members: readonly Member[]): string {

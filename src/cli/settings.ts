@@ -118,6 +118,10 @@ export class Settings {
     return setting
   }
 
+  get tenantIsGiven(): boolean {
+    return this.#find('tenant') !== undefined
+  }
+
   get logIsGiven(): boolean {
     return this.#find('log') !== undefined
   }

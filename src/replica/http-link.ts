@@ -26,8 +26,10 @@ const GIVING_UP = 1_000
 /** How many calls may be on their way to one replica at a time; more wait. */
 const MAX_SOCKETS = 64
 const PATH = '/mainstem/'
+/** What replicas ask of each other, and an operator who rolls a release out. */
+const METHODS: ReadonlySet<string> = new Set(['forward', 'account', 'sample'])
 
-type Forward = (params: unknown) => Promise<unknown>
+type Forward = (params: unknown, method: string) => Promise<unknown>
 type Send = (params: unknown) => Promise<Sent>
 
 interface Reply {
@@ -90,7 +92,8 @@ async function serve(
   response.on('error', () => {})
   if (secret !== undefined && !knows(request, secret)) return refuse(401, 'the secret is missing, or another one')
   const asked = request.url === `${PATH}snapshot` ? send : undefined
-  if (request.method !== 'POST' || (request.url !== `${PATH}forward` && !asked)) return refuse(404, 'nothing but commands is taken here')
+  const method = request.url?.startsWith(PATH) ? request.url.slice(PATH.length) : ''
+  if (request.method !== 'POST' || (!METHODS.has(method) && !asked)) return refuse(404, 'nothing but commands is taken here')
   if (request.headers['content-type'] !== 'application/json') return refuse(415, 'a command is JSON')
   if (Number(request.headers['content-length']) > MAX_BODY) return refuse(413, 'the command is too large')
   let body: string | undefined
@@ -107,7 +110,7 @@ async function serve(
     return refuse(400, 'a command is JSON')
   }
   if (asked) return await sendTo(response, asked(params))
-  const reply = await forward(params).then(
+  const reply = await forward(params, method).then(
     (ok): Reply => ({ ok }),
     (error: unknown): Reply => {
       const { code, message, id, details } =

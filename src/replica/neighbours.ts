@@ -70,9 +70,14 @@ export class Neighbours implements Neighbourhood {
     const neighbour = here.get(address)
     if (neighbour) return await neighbour(command)
     if (address.startsWith(MEMORY)) throw new LinkError('unreachable', 'the leader is gone')
-    if (/^https?:/.test(address)) return (await this.#http(address)).call('forward', command, command.timeout)
+    return this.ask(address, 'forward', command, command.timeout)
+  }
+
+  /** Anything else that is asked of a replica in another process. @param timeout ms */
+  async ask(address: string, method: string, params: unknown, timeout: number): Promise<unknown> {
+    if (/^https?:/.test(address)) return (await this.#http(address)).call(method, params, timeout)
     // A socket of this machine tells at once when nobody holds its other end.
-    return this.#socket(address).call('forward', command)
+    return this.#socket(address).call(method, params)
   }
 
   close(): void {

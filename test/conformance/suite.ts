@@ -4,14 +4,17 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
 import { revision } from '../../src/app.ts'
+import { emptyShard } from '../../src/accept.ts'
 import { EngineError } from '../../src/errors.ts'
 import { folderOf } from '../../src/replica/data.ts'
-import type { LoggedEvent, Replica } from '../../src/replica.ts'
+import type { LoggedEvent, Status, Replica } from '../../src/replica.ts'
+import { switchShard } from '../../src/rollout.ts'
 import { makeSnapshot } from '../../src/snapshot/make.ts'
 import { seeded } from '../../src/random.ts'
 import { type LogKind, Stage } from '../support/logs.ts'
 import newerShop from '../support/newer-shop.ts'
 import shop from '../support/shop.ts'
+import green from '../support/shop-green.ts'
 import { type Way, wayName } from '../support/ways.ts'
 
 async function failure(promise: Promise<unknown>): Promise<EngineError> {
@@ -41,6 +44,11 @@ function everything(data: string, tenant: string): object {
     db.close()
   }
 }
+
+/** Of all shards. */
+const activeOf = ({ activeRelease, shards }: Status): (string | null)[] => [
+  ...new Set(shards?.map(shard => shard.activeRelease) ?? [activeRelease]),
+]
 
 interface WayOnLog extends Way {
   readonly log: LogKind
@@ -385,6 +393,59 @@ function suite({ log, ...how }: WayOnLog): void {
       code: 'unknown-event',
       message: expect.stringMatching(/'Paid' of schema version 2, app 'shop' knows 1/),
     })
+  })
+
+  test('a roll-out to other tables, back, and again, while commands come to both: none is lost, doubled, or refused', async () => {
+    const seed = 4712
+    const random = seeded(seed)
+    const stage = new Stage(log)
+    const blue = await stage.open(shop, { ...how, release: 'blue' })
+    await expect.poll(async () => activeOf(await blue.status()), { timeout: 10_000 }).toEqual([(await blue.status()).release])
+    const tenants = ['a', 'b', 'c']
+    for (const tenant of tenants) await blue.execute('pay', { account: 'ann', cents: 100 }, { tenant })
+    const next = await stage.open(green, { ...how, release: 'green' })
+    expect(await next.status()).toMatchObject({ role: 'follower', activeRelease: (await blue.status()).release, ready: { ready: true } })
+    const logs = await stage.logs()
+    const answers: { id: string; tenant: string; cents: number }[] = []
+    const goal = { switches: 0 }
+    const client = async (who: number) => {
+      const replica = who % 2 === 0 ? blue : next
+      for (let n = 0; goal.switches < 3 || n < 10; n++) {
+        const tenant = tenants[Math.floor(random() * 3)]!
+        const id = `command-${who}-${n}`
+        const cents = 1 + Math.floor(random() * 9)
+        const name = n % 2 === 0 ? 'pay' : 'take'
+        const answer = await replica.execute(name, { account: 'ann', cents }, { id, tenant, timeout: 30_000 })
+        if (answer.status === 'accepted') answers.push({ id, tenant, cents: name === 'pay' ? cents : -cents })
+      }
+    }
+    const clients = Promise.all([0, 1, 2, 3].map(client))
+    for (const to of [next, blue, next]) {
+      const { release } = await to.status()
+      const before = answers.length
+      await expect.poll(() => answers.length, { timeout: 30_000 }).toBeGreaterThan(before + 4)
+      for (const shard of logs.shards)
+        await switchShard(shard, { cursor: 0, state: emptyShard }, release, () => Date.now(), AbortSignal.timeout(30_000))
+      await expect.poll(async () => activeOf(await to.status()), { timeout: 10_000 }).toEqual([release])
+      goal.switches++
+    }
+    await clients
+    for (const tenant of tenants) {
+      const { version } = await next.digest(tenant)
+      await next.query('total', undefined, { tenant, read: 'linearizable' })
+      await blue.query('total', undefined, { tenant, read: 'linearizable' })
+      const digest = await next.digest(tenant)
+      expect(digest.version).toBeGreaterThanOrEqual(version)
+      expect(await blue.digest(tenant), `seed ${seed}`).toEqual(digest)
+      const ids = (await take(next.events({ from: 1, tenant }), digest.version)).map(({ id }) => id).filter(id => id.startsWith('command-'))
+      const told = answers.filter(answer => answer.tenant === tenant)
+      expect([...ids].sort()).toEqual(told.map(({ id }) => id).sort())
+      const left = told.reduce((sum, { cents }) => sum + cents, 100)
+      for (const replica of [blue, next]) expect(await replica.query('balance', { account: 'ann' }, { tenant })).toBe(left)
+      expect(await next.query('entries', undefined, { tenant })).toEqual(await blue.query('entries', undefined, { tenant }))
+    }
+    expect(blue.readiness()).toEqual({ ready: false, reasons: ['superseded'] })
+    expect(next.readiness()).toEqual({ ready: true, reasons: [] })
   })
 
   test('closing finishes what is on its way and refuses the rest', async () => {

@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import type { App } from '../../src/app.ts'
 import { MemoryFile, MemoryLogs, type MemoryOptions } from '../../src/log/memory.ts'
 import { manifestValue } from '../../src/log/manifest.ts'
+import { openLogs } from '../../src/log/open.ts'
+import type { Logs } from '../../src/log.ts'
 import { seeded } from '../../src/random.ts'
 import { openReplica, type Replica, type ReplicaOptions } from '../../src/replica.ts'
 import { atEnd } from './end.ts'
@@ -65,6 +67,14 @@ export class Stage {
       made.catch(() => {})
       this.#ready = () => made
     } else this.log = kind === 'memory' ? `memory:${randomUUID()}` : `file:${join(this.folder, 'test.log')}`
+  }
+
+  /** The log itself, as an operator has it. */
+  async logs(): Promise<Logs> {
+    await this.#ready?.()
+    const logs = this.#shards?.() ?? (await openLogs(this.log, { as: 'operator' }))
+    atEnd(() => logs.close())
+    return logs
   }
 
   /** A replica with a data directory of its own, or the one given. */
