@@ -156,11 +156,12 @@ export async function switchShard(log: Log, stand: Stand, release: string, now: 
       await readTo(await log.head())
       if (state.log === null) await nap(machine, AGAIN, signal)
     }
-    for (let end: Position | undefined; end === undefined; ) {
+    let end: Position | undefined
+    while (end === undefined) {
       signal.throwIfAborted()
-      end = await append({ kind: 'barrier', log: state.log!, time: now(), nonce: randomUUID() })
-      if (end !== undefined) await readTo(end)
+      end = await append({ kind: 'barrier', log: state.log, time: now(), nonce: randomUUID() })
     }
+    await readTo(end)
   }
   for (;;) {
     await readAll()

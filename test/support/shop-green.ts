@@ -48,6 +48,7 @@ export default app('shop', {
     },
     note: { input: z.object({ text: z.string() }), scope: () => [], decide: (wanted, { emit }) => emit('Noted', wanted) },
   },
+  compare: ['total', { query: 'balance', input: { account: 'ann' } }],
   queries: {
     balance: { input: z.object({ account: z.string() }), run: ({ account }, { db }) => balance(db, account) },
     total: { run: (_, { db }) => total(db) },

@@ -70,6 +70,7 @@ export default app('shop', {
     note: { input: z.object({ text: z.string() }), scope: () => [], decide: (input, { emit }) => emit('Noted', input) },
     big: { input: z.object({ size: z.number() }), decide: ({ size }, { emit }) => emit('Broken', { how: 'x'.repeat(size) }) },
   },
+  compare: ['total', { query: 'balance', input: { account: 'ann' } }],
   queries: {
     balance: {
       input: z.object({ account: z.string() }),
