@@ -313,7 +313,7 @@ export class World {
           lastFetchedEpoch: -1,
           maxWait: 0,
           minBytes: 1,
-          maxBytes: 1 << 20,
+          maxBytes: 1 << 30,
         }
         const { error, bytes, aborted, lastStable } = await line.fetch({ ...about, isolation: 'read_committed' })
         if (error !== 'NONE') continue

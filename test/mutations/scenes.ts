@@ -3,7 +3,7 @@
  * the right moment. They differ from seed to seed like all plans, and production code must come through them unharmed.
  */
 import { type Drawing, drawPlan } from '../../src/testing/plans.ts'
-import type { Alien, Ask, Look, Misfortune, Operation, Plan } from '../../src/testing/world/plan.ts'
+import { type Alien, type Ask, type Look, type Misfortune, type Operation, type Plan, RELEASES } from '../../src/testing/world/plan.ts'
 import { seeded } from '../../src/random.ts'
 import { trade } from './till.ts'
 
@@ -151,10 +151,11 @@ const strangers = (changes: readonly Alien[], drawing: Partial<Drawing> = {}): S
     }
   })
 
-/** The same with one release being the active one, from early on. */
+/** The same with the release of all replicas being the active one, from early on. */
 const foreignReleases: Scene = seed => {
-  const plan = strangers(['release'])(seed)
-  return { ...plan, operations: [{ at: 300, do: 'release', release: 'one' }, ...plan.operations] }
+  const { nodes, operations, ...plan } = strangers(['release'])(seed)
+  const [release] = RELEASES
+  return { ...plan, nodes: nodes.map(node => ({ ...node, release })), operations: [{ at: 300, do: 'release', release }, ...operations] }
 }
 
 /** Clients that ask once and do not wait long, while answers are lost. */
