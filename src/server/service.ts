@@ -126,7 +126,12 @@ export class Service {
   }
 
   failed(problem: Problem, route: string): void {
-    if (problem.status === 500) this.#onError(problem.cause ?? problem, route)
+    if (problem.status !== 500) return
+    try {
+      this.#onError(problem.cause ?? problem, route)
+    } catch (error) {
+      report(error, route)
+    }
   }
 
   /** @throws Problem not-ready */

@@ -19,7 +19,11 @@ export function short(service: Service, request: IncomingMessage, response: Serv
   if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > service.limits.maxBody) return false
   const call = callOf(request, response, method, name, tenant, search)
   const respond = route === 'commands' ? command : query
-  void answered(service, route!, false, () => respond(service, call)).then(answer => send(response, answer))
+  answered(service, route!, false, () => respond(service, call)).then(
+    answer => send(response, answer),
+    // What cannot be sent: the connection says that something is wrong.
+    () => response.destroy(),
+  )
   return true
 }
 

@@ -72,6 +72,21 @@ test('without access it listens on loopback alone, and answers no page of anothe
   expect((await ask(`${url}/commands/nothing`, { origin: `http://${host}` }, '')).status).toBe(200)
 })
 
+test('a handler of errors that throws itself keeps nobody from an answer', async () => {
+  const told: unknown[] = []
+  const onError = (error: unknown) => {
+    told.push(error)
+    throw new Error('and this one throws')
+  }
+  const { url, ready } = await served({ onError })
+  await ready
+  const write = process.stderr.write
+  process.stderr.write = () => true
+  onTestFinished(() => void (process.stderr.write = write))
+  expect((await ask(`${url}/commands/breakDecide`, json, '{"how":"it broke"}')).status).toBe(500)
+  expect(told).toMatchObject([{ code: 'decide-failed' }])
+})
+
 test('a probe that names no host is answered', async () => {
   const { url, ready } = await served()
   await ready
