@@ -9,13 +9,13 @@ import { checkOpen } from './server/access.ts'
 import { Listener } from './server/listener.ts'
 import { routes } from './server/routes.ts'
 import { type HandlerOptions, type Reason, Service } from './server/service.ts'
-import type { Tls } from './server/tls.ts'
+import type { Tls } from './replica/tls.ts'
 
 export { type Access, type AccessOptions, type Action, bearer, type Policy, type Principal } from './server/access.ts'
 export type { JwtOptions } from './server/access/jwt.ts'
 export { Problem, type ProblemCode } from './server/problem.ts'
 export type { HandlerOptions } from './server/service.ts'
-export type { Tls } from './server/tls.ts'
+export type { Tls } from './replica/tls.ts'
 
 export interface ServeOptions extends ReplicaOptions, HandlerOptions {
   /** Default: 127.0.0.1. Any other than loopback needs `access`. */
@@ -25,6 +25,8 @@ export interface ServeOptions extends ReplicaOptions, HandlerOptions {
   readonly tls?: Tls
   /** How long a request may take to arrive, ms; its head a third of it. Default: 30,000. */
   readonly arrival?: number
+  /** How many connections there may be at a time; more are cut. They and the databases share the files that a process may open. Default: 10,000. */
+  readonly maxConnections?: number
   /** How long `close` goes on serving while `/readyz` says no, ms: as long as a load balancer needs to notice. Default: 5,000. */
   readonly drain?: number
 }
@@ -51,13 +53,13 @@ export function handler(replica: Replica, options: HandlerOptions = {}): (reques
  * @throws EngineError invalid-option
  */
 export async function serve(app: App, options: ServeOptions): Promise<Served> {
-  const { host = '127.0.0.1', port = 8080, tls, arrival, drain = 5_000, ...rest } = options
+  const { host = '127.0.0.1', port = 8080, tls, arrival, maxConnections, drain = 5_000, ...rest } = options
   const { access, maxBody, maxWaiting, maxStreams, maxTimeout, heartbeat, stall, onError, ...forReplica } = rest
   checkOpen(host, access !== undefined)
   const { timeout, signal, onProgress } = forReplica
   const forHandler = { access, maxBody, maxWaiting, maxStreams, timeout, maxTimeout, heartbeat, stall, onError }
   const service = new Service(app, undefined, given(forHandler))
-  const listener = await Listener.open(service, { host, port, tls, arrival })
+  const listener = await Listener.open(service, { host, port, tls, arrival, maxConnections })
   const stop = new AbortController()
   const progress = replaying()
   const ready = openReplica(app, {

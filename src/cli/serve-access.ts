@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { AccessOptions } from '../server/access.ts'
 import type { JwtOptions } from '../server/access/jwt.ts'
-import type { Tls } from '../server/tls.ts'
+import type { Tls } from '../replica/tls.ts'
 import { CliError } from './failure.ts'
 
 /** By the name that commander makes of the option. */

@@ -8,7 +8,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { Agent, createServer, request as httpRequest, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { Agent as TlsAgent, request as httpsRequest } from 'node:https'
+import { Agent as TlsAgent, createServer as createTlsServer, request as httpsRequest, type Server as TlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { hostname } from 'node:os'
 import { pipeline } from 'node:stream/promises'
@@ -16,6 +16,7 @@ import { EngineError, type ErrorCode, errorKinds } from '../errors.ts'
 import type { Sent } from '../snapshot/peer.ts'
 import { LinkError } from './link.ts'
 import { checkListen, type Listen } from './listen.ts'
+import { readTls, renewTls } from './tls.ts'
 
 /** A longer call is refused: no command of ours comes near. */
 const MAX_BODY = 16 << 20
@@ -50,8 +51,11 @@ export class HttpLinkServer {
   /** @throws EngineError invalid-option, also where it cannot listen */
   static async listen(options: Listen, forward: Forward, send?: Send): Promise<HttpLinkServer> {
     checkListen(options)
-    const { host = '127.0.0.1', port = 0, advertise, secret } = options
-    const server = createServer((request, response) => void serve(request, response, secret, forward, send))
+    const { host = '127.0.0.1', port = 0, advertise, secret, tls } = options
+    const answer = (request: IncomingMessage, response: ServerResponse) => void serve(request, response, secret, forward, send)
+    const notice = (text: string) => process.emitWarning(text)
+    const server = tls ? createTlsServer(readTls(tls, notice), answer) : createServer(answer)
+    if (tls) server.on('close', renewTls(server as TlsServer, tls, notice))
     server.requestTimeout = 30_000
     // Longer than any client of ours keeps an idle connection: it must not end while a call begins.
     server.keepAliveTimeout = 60_000
@@ -63,7 +67,10 @@ export class HttpLinkServer {
     })
     const bound = (server.address() as AddressInfo).port
     const all = host === '0.0.0.0' || host === '::'
-    return new HttpLinkServer((advertise ?? `http://${named(all ? hostname() : host)}:${bound}`).replace(/\/+$/, ''), server)
+    return new HttpLinkServer(
+      (advertise ?? `${tls ? 'https' : 'http'}://${named(all ? hostname() : host)}:${bound}`).replace(/\/+$/, ''),
+      server,
+    )
   }
 
   async close(): Promise<void> {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { EngineError } from '../errors.ts'
 import { checkKeys } from './options.ts'
+import { readTls, type Tls } from './tls.ts'
 
 export interface Listen {
   /** Default: 127.0.0.1, this machine alone. Any other needs a secret. */
@@ -12,17 +13,20 @@ export interface Listen {
   readonly advertise?: string
   /** What all replicas of the log share. */
   readonly secret?: string
+  /** Speak TLS. What the others do not trust by themselves (Node's own authorities), NODE_EXTRA_CA_CERTS makes them trust. */
+  readonly tls?: Tls
 }
 
-const LISTEN_KEYS: ReadonlySet<string> = new Set(['host', 'port', 'advertise', 'secret'])
+const LISTEN_KEYS: ReadonlySet<string> = new Set(['host', 'port', 'advertise', 'secret', 'tls'])
 
 /** What is wrong with it is told before anything is opened. @throws EngineError invalid-option */
-export function checkListen({ host = '127.0.0.1', port = 0, advertise, secret }: Listen): void {
+export function checkListen({ host = '127.0.0.1', port = 0, advertise, secret, tls }: Listen): void {
   const refuse = (message: string) => new EngineError('invalid-option', message)
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw refuse(`listen.port is from 0 to 65,535, not ${JSON.stringify(port)}`)
   if (secret !== undefined && !/^[!-~]+$/.test(secret)) throw refuse('the secret is visible ASCII characters without spaces')
   if (advertise !== undefined && !/^https?:$/.test(URL.parse(advertise)?.protocol ?? ''))
     throw refuse(`listen.advertise is a URL such as http://replica-1.example.net:7878, not ${JSON.stringify(advertise)}`)
+  if (tls) readTls(tls, () => {})
   if (secret !== undefined) return
   const open = !isLoopback(host) ? host : advertise !== undefined && !isLoopback(new URL(advertise).hostname) ? advertise : undefined
   if (open !== undefined)
@@ -40,7 +44,9 @@ export function listenOf(listen: Listen | undefined, env: NodeJS.ProcessEnv): Li
   const place = listen?.host === undefined && listen?.port === undefined ? placeOf(env.MAINSTEM_LISTEN) : {}
   const advertise = env.MAINSTEM_ADVERTISE || undefined
   const secret = listen?.secret ?? secretOf(env)
-  return { ...place, ...(advertise === undefined ? {} : { advertise }), ...listen, ...(secret === undefined ? {} : { secret }) }
+  const tls = listen?.tls ?? tlsOf(env)
+  const known = { ...(secret === undefined ? {} : { secret }), ...(tls === undefined ? {} : { tls }) }
+  return { ...place, ...(advertise === undefined ? {} : { advertise }), ...listen, ...known }
 }
 
 /** '0.0.0.0:7878', '[::]:7878', ':7878' for all addresses, '7878' for this machine, or a host alone. */
@@ -51,6 +57,12 @@ function placeOf(text: string | undefined): Listen {
   if (!found) throw new EngineError('invalid-option', `MAINSTEM_LISTEN is HOST:PORT, such as 0.0.0.0:7878; not ${JSON.stringify(text)}`)
   const host = found[1] ?? found[2]
   return { host: host === undefined || host === '' ? '0.0.0.0' : host, ...(found[3] === undefined ? {} : { port: Number(found[3]) }) }
+}
+
+function tlsOf({ MAINSTEM_LISTEN_CERT: cert, MAINSTEM_LISTEN_KEY: key }: NodeJS.ProcessEnv): Tls | undefined {
+  if (!cert && !key) return undefined
+  if (cert && key) return { cert, key }
+  throw new EngineError('invalid-option', 'a certificate and its key belong together: set MAINSTEM_LISTEN_CERT and MAINSTEM_LISTEN_KEY')
 }
 
 function secretOf(env: NodeJS.ProcessEnv): string | undefined {

@@ -5,7 +5,7 @@
 import { EngineError } from '../errors.ts'
 import { isLoopback } from '../replica/listen.ts'
 import { checkKeys } from '../replica/options.ts'
-import { keep, type Notice } from './access/file.ts'
+import { keep, type Notice } from '../replica/file.ts'
 import { BadToken, jwtOf, type JwtOptions, NoKeys } from './access/jwt.ts'
 import { ownerOf, readTokens } from './access/tokens.ts'
 import { Problem } from './problem.ts'

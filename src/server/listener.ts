@@ -9,7 +9,7 @@ import { Problem } from './problem.ts'
 import { routes } from './routes.ts'
 import type { Service } from './service.ts'
 import { send, short } from './short.ts'
-import { readTls, renewTls, type Tls } from './tls.ts'
+import { readTls, renewTls, type Tls } from '../replica/tls.ts'
 
 export interface Place {
   readonly host: string
@@ -17,10 +17,12 @@ export interface Place {
   readonly tls?: Tls | undefined
   /** ms */
   readonly arrival?: number | undefined
+  readonly maxConnections?: number | undefined
 }
 
 /** How long a request may take to arrive, ms, and a third of it its head. */
 const ARRIVAL = 30_000
+const CONNECTIONS = 10_000
 /** How long a connection may be without a request, ms: longer than a proxy keeps it. */
 const KEEP_ALIVE = 75_000
 /** How often connections are looked at, ms, at least. */
@@ -40,7 +42,7 @@ export class Listener {
   }
 
   /** @throws EngineError invalid-option, also where it cannot listen */
-  static async open(service: Service, { host, port, tls, arrival = ARRIVAL }: Place): Promise<Listener> {
+  static async open(service: Service, { host, port, tls, arrival = ARRIVAL, maxConnections = CONNECTIONS }: Place): Promise<Listener> {
     const state = { draining: false }
     const respond = getRequestListener(routes(service).fetch, { overrideGlobalObjects: false, hostname: 'localhost' })
     const listener: RequestListener = (request, response) => {
@@ -57,6 +59,7 @@ export class Listener {
       connectionsCheckingInterval: Math.min(LOOK, arrival / 3),
     }
     const server = tls ? tlsServer(tls, limits, listener) : createServer(limits, listener)
+    server.maxConnections = maxConnections
     server.setTimeout(service.limits.maxTimeout + STILL)
     await new Promise<void>((done, fail) => {
       server.once('error', cause =>

@@ -28,8 +28,12 @@ const answered: string[] = []
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'attacked-'))
   writeFileSync(join(folder, 'tokens'), `${ann} ann globe,old-vic\n${ben} ben *\n`, { mode: 0o600 })
+  writeFileSync(join(folder, 'jwt'), 'the-SECRET-that-signs-tokens-of-JWT', { mode: 0o600 })
   const orders: Orders = {
-    tokens: join(folder, 'tokens'),
+    access: {
+      tokens: join(folder, 'tokens'),
+      jwt: { secretFile: join(folder, 'jwt'), issuer: 'https://id.example.org', audience: 'shop' },
+    },
     options: {
       log: `file:${join(folder, 'shop.log')}`,
       data: join(folder, 'data'),
@@ -189,6 +193,7 @@ test.each([
   ben.toLowerCase(),
   `eyJhbGciOiJub25lIn0.${hours(9e9)}.`,
   `e30.${hours(1)}.e30`,
+  `eyJhbGciOiJIUzI1NiJ9.${hours(9e9)}.AAAA`,
 ])('the token %j does nothing, wherever it is shown', async token => {
   const { body } = await ask('/queries/total')
   for (const path of ['/commands/pay', '/commands/none', '/queries/total', '/tenants/globe/commands/pay']) {

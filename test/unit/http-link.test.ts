@@ -1,14 +1,19 @@
 /** Calls between machines: who is let in, and what is known of a call that got no answer. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { EngineError } from '../../src/errors.ts'
 import { HttpLink, HttpLinkServer } from '../../src/replica/http-link.ts'
 import { LinkError } from '../../src/replica/link.ts'
 import { checkListen, type Listen, listenOf } from '../../src/replica/listen.ts'
+import { selfSigned } from '../support/certificate.ts'
 
 const echo = async (params: unknown) => ({ heard: params })
 
@@ -222,6 +227,25 @@ describe('no answer', () => {
   })
 })
 
+test('over TLS, to whom the certificate is known', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'link-'))
+  const known = getCACertificates('default')
+  onTestFinished(() => {
+    setDefaultCACertificates(known)
+    rmSync(folder, { recursive: true })
+  })
+  const path = join(folder, 'replica')
+  selfSigned(path, 'replica')
+  const server = await serve({ secret: 'right', tls: { cert: `${path}.pem`, key: `${path}.key` } })
+  expect(server.url).toMatch(/^https:/)
+  expect(await refused(link(server.url, 'right').call('forward', {}, 1_000))).toMatchObject(unreachable)
+  expect(await refused(link(server.url.replace('https', 'http'), 'right').call('forward', {}, 1_000))).toBeDefined()
+  setDefaultCACertificates([...known, readFileSync(`${path}.pem`, 'utf8')])
+  expect(await link(server.url, 'right').call('forward', { n: 1 }, 1_000)).toEqual({ heard: { n: 1 } })
+  expect(await refused(link(server.url, 'wrong').call('forward', {}, 1_000))).toMatchObject(unreachable)
+  expect(() => checkListen({ tls: { cert: `${path}.key`, key: `${path}.key` } })).toThrow(/is not one in PEM/)
+})
+
 describe('settings', () => {
   test.each<[env: Record<string, string>, listen: Listen | undefined, want: Listen]>([
     [{}, undefined, {}],
@@ -230,6 +254,8 @@ describe('settings', () => {
     [{ MAINSTEM_LISTEN: '7878' }, undefined, { port: 7_878 }],
     [{ MAINSTEM_LISTEN: '[::1]:7878' }, undefined, { host: '::1', port: 7_878 }],
     [{ MAINSTEM_LISTEN: 'replica-1' }, undefined, { host: 'replica-1' }],
+    [{ MAINSTEM_LISTEN_CERT: 'c', MAINSTEM_LISTEN_KEY: 'k' }, undefined, { tls: { cert: 'c', key: 'k' } }],
+    [{ MAINSTEM_LISTEN_CERT: 'c' }, { tls: { cert: 'x', key: 'y' } }, { tls: { cert: 'x', key: 'y' } }],
     [{ MAINSTEM_LISTEN: '0.0.0.0:1', MAINSTEM_ADVERTISE: 'http://a:1' }, { port: 5 }, { port: 5, advertise: 'http://a:1' }],
     [
       { MAINSTEM_ADVERTISE: 'http://a:1', MAINSTEM_SECRET: 's' },
@@ -239,6 +265,7 @@ describe('settings', () => {
   ])('%j and %j: %j', (env, listen, want) => expect(listenOf(listen, env)).toEqual(want))
 
   test('what is mistyped is told', () => {
+    expect(() => listenOf(undefined, { MAINSTEM_LISTEN_CERT: 'c' })).toThrow(/a certificate and its key belong together/)
     expect(() => listenOf({ prot: 5 } as Listen, {})).toThrow(/no option "prot"/)
     expect(() => listenOf(undefined, { MAINSTEM_LISTEN: 'a:b:c' })).toThrow(/HOST:PORT/)
     expect(() => listenOf(undefined, { MAINSTEM_SECRET_FILE: '/nowhere/secret' })).toThrow(/MAINSTEM_SECRET_FILE cannot be read/)

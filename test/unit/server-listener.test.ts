@@ -1,4 +1,5 @@
 /** What listens: before the replica is ready, for whom where access is off, and how it ends. */
+import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
@@ -116,4 +117,23 @@ test('a replica that cannot be opened says so', async () => {
   const { url, ready } = await served({ log: 'file:/nowhere/at/all.log', data: '/proc/nowhere' })
   await expect(ready).rejects.toThrow()
   expect(await ask(`${url}/readyz`)).toMatchObject({ status: 503, body: { reasons: [{ reason: 'failed' }] } })
+})
+
+test('takes no more connections than it shall', async () => {
+  const server = await served({ maxConnections: 2 })
+  const open = async () => {
+    const socket = connect(Number(new URL(server.url).port), '127.0.0.1')
+    onTestFinished(() => void socket.destroy())
+    socket.on('error', () => {})
+    await once(socket, 'connect')
+    return socket
+  }
+  const two = [await open(), await open()]
+  const third = (await open()).resume()
+  await new Promise(done => third.on('close', done))
+  two[0]!.write('GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+  expect(await text(two[0]!)).toMatch(/^HTTP\/1.1 200 /)
+  const next = await open()
+  next.write('GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n')
+  expect(await text(next)).toMatch(/^HTTP\/1.1 200 /)
 })

@@ -1,5 +1,4 @@
 /** Certificates by file: what is wrong with them is told by its name, and a renewed one is taken up. */
-import { spawnSync } from 'node:child_process'
 import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +7,8 @@ import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { request } from 'node:https'
 import type { EngineError } from '../../src/errors.ts'
 import { serve } from '../../src/server.ts'
-import { readTls, renewTls } from '../../src/server/tls.ts'
+import { readTls, renewTls } from '../../src/replica/tls.ts'
+import { openssl, selfSigned } from '../support/certificate.ts'
 import shop from '../support/shop.ts'
 
 let folder: string
@@ -16,35 +16,11 @@ const at = (name: string): string => join(folder, name)
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'tls-'))
-  make('one', '3650')
-  make('two', '3650')
+  for (const name of ['one', 'two']) selfSigned(at(name), name)
   openssl('ec', '-in', at('one.key'), '-aes256', '-passout', 'pass:a-passphrase', '-out', at('locked.key'))
   writeFileSync(at('text'), 'a-secret-text')
 })
 afterAll(() => rmSync(folder, { recursive: true }))
-
-function make(name: string, days: string): void {
-  const subject = ['-subj', `/CN=${name}`, '-addext', 'subjectAltName=IP:127.0.0.1', '-days', days]
-  openssl(
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-keyout',
-    at(`${name}.key`),
-    '-out',
-    at(`${name}.pem`),
-    ...subject,
-  )
-}
-
-function openssl(...args: string[]): void {
-  const { status, stderr } = spawnSync('openssl', args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`openssl ${args[0]}: ${stderr}`)
-}
 
 test.each([
   ['one.pem', 'none', /the key .*none cannot be read: it is not there/],

@@ -5,7 +5,7 @@ import { EngineError } from '../../errors.ts'
 import { isLine, isTenant } from '../../ids.ts'
 import { isLoopback } from '../../replica/listen.ts'
 import type { Principal } from '../access.ts'
-import { keep, type Notice } from './file.ts'
+import { keep, type Notice } from '../../replica/file.ts'
 
 export interface JwtOptions {
   /** Where the issuer's public keys are: an https URL, or a file. */

@@ -2,7 +2,7 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { EngineError } from '../errors.ts'
-import { markOf, type Notice } from './access/file.ts'
+import { markOf, type Notice } from './file.ts'
 
 export interface Tls {
   /** A file with the certificate in PEM, and those that lead to the issuer's behind it. */

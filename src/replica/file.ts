@@ -3,7 +3,7 @@
  * a changed one that cannot be used leaves what was read before in its place. What stands in it is never part of a message.
  */
 import { readFileSync, type Stats, statSync } from 'node:fs'
-import { EngineError } from '../../errors.ts'
+import { EngineError } from '../errors.ts'
 
 /** How often a file is looked at, ms, when it is asked for. */
 const LOOK = 1_000
