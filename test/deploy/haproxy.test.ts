@@ -127,6 +127,37 @@ test('a replica whose process is gone costs no request', async () => {
   expect(failed).toBe(0)
 })
 
+test('a switch: all that were ready are not from one moment to the next, and no request finds nobody', async () => {
+  const { one, two, url } = await stubs()
+  two.ready = false
+  let failed = 0
+  let stop = false
+  await until(async () =>
+    (await Promise.all(Array.from({ length: 4 }, (_, n) => pay(url, `first-${n}`).then(answer => answer.text())))).every(
+      said => said === `by ${one.port}`,
+    ),
+  )
+  const load = Array.from({ length: 4 }, async (_, client) => {
+    for (let n = 0; !stop; n++) if ((await pay(url, `${client}-${n}`)).status !== 200) failed++
+  })
+  for (const [from, to] of [
+    [one, two],
+    [two, one],
+  ] as const) {
+    // It still answers: it passes on what comes.
+    from.ready = false
+    to.ready = true
+    await until(async () =>
+      (await Promise.all(Array.from({ length: 4 }, (_, n) => pay(url, `x-${n}`).then(answer => answer.text())))).every(
+        said => said === `by ${to.port}`,
+      ),
+    )
+  }
+  stop = true
+  await Promise.all(load)
+  expect(failed).toBe(0)
+})
+
 test('what is for operators is not for everybody', async () => {
   const { url } = await stubs()
   expect(await Promise.all(['/metrics', '/status', '/openapi.json'].map(async path => (await fetch(url + path)).status))).toEqual([

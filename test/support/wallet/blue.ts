@@ -28,4 +28,5 @@ export default app('wallet', {
     },
     total: { run: (_, { db }) => db.get<{ sum: number }>('SELECT coalesce(sum(cents), 0) AS sum FROM balance')!.sum },
   },
+  compare: ['total', { query: 'balance', input: { account: 'account-1' } }],
 })

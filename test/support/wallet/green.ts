@@ -28,4 +28,5 @@ export default app('wallet', {
     balance: { input: which, run: ({ account }, { db }) => db.get<{ cents: number }>(BALANCE, account)!.cents },
     total: { run: (_, { db }) => db.get<{ sum: number }>('SELECT coalesce(sum(cents), 0) AS sum FROM movement')!.sum },
   },
+  compare: ['total', { query: 'balance', input: { account: 'account-1' } }],
 })
