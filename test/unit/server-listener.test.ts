@@ -102,13 +102,18 @@ test('told to end it is not ready at once, serves on, lets connections go, and e
   const events = await fetch(`${url}/events`)
   const before = await ask(`${url}/commands/pay`, json, pay)
   expect(before.headers.connection).toBe('keep-alive')
+  const begun = performance.now()
   const closed = close()
   expect(await ask(`${url}/readyz`)).toMatchObject({ status: 503, body: { reasons: [{ reason: 'draining' }] } })
   const after = await ask(`${url}/commands/pay`, json, pay)
   expect([after.status, after.headers.connection]).toEqual([200, 'close'])
+  // It would lead no more, though it still serves.
+  expect(replica.readiness().reasons).toEqual(['closing'])
   // Its stream comes to an end, too.
   for await (const _ of events.body!);
   await closed
+  // Far sooner than connections without a request are ended else.
+  expect(performance.now() - begun).toBeLessThan(20_000)
   await expect(ask(`${url}/livez`)).rejects.toThrow('ECONNREFUSED')
   await expect(replica.execute('pay', { account: 'Ann', cents: 1 })).rejects.toMatchObject({ code: 'closed' })
 })
