@@ -613,7 +613,8 @@ export class Engine {
         id: request.id,
         tenant: request.tenant,
         timeout: Math.max(1, timeout),
-        fresh: request.fresh,
+        // It may have to be passed on again before the first answer is here, and then both must come to one: what stands in the log.
+        fresh: false,
         ...(request.meta === undefined ? {} : { meta: request.meta }),
       }
       const answer = (await this.#around.neighbours.forward(address, params)) as { token?: string }

@@ -280,6 +280,10 @@ function told(
         `${who}: was told ${said.error} (${said.message}), and it is in the log at position ${places.get(key(tenant, id))!.position}`,
       )
   }
+  // Where nothing goes wrong everybody is answered, if not to his liking.
+  if (run.plan.misfortunes.length === 0)
+    for (const { ask, said } of run.answered)
+      if ('silence' in said) found('progress', `${ask.id ?? ask.name} of tenant ${ask.tenant} was not answered, though nothing went wrong`)
   for (const [{ id, tenant, repeat, name }, { said }] of last) {
     if (!repeat || 'status' in said) continue
     if ('error' in said && isExcused(said.error, run)) continue

@@ -200,4 +200,23 @@ export const machine: readonly Mutation[] = [
       },
     ],
   },
+  {
+    name: 'command dropped at the switch',
+    breaks: 'what was on its way when another release was made the active one is forgotten',
+    scene: 'releases to and fro',
+    edits: [
+      {
+        file: shard,
+        find: 'if (request.done || this.#passesBack(request)) continue',
+        replace: 'if (request.done || this.#passesBack(request) || this.#isSuperseded()) continue',
+      },
+    ],
+  },
+  {
+    name: 'replaced release campaigning',
+    breaks: 'a replica of a release that is not the active one claims the shard',
+    scene: 'releases to and fro',
+    only: some('leader'),
+    edits: [{ file: shard, find: 'return this.#state.sealed || this.#isSuperseded()', replace: 'return this.#state.sealed' }],
+  },
 ]

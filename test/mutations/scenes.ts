@@ -241,6 +241,16 @@ const leftAlone: Scene = scene({ strategy: 'leader', misfortunes: false, operati
 /** Machines are lost with their disks, and come back with a snapshot of another's. */
 const replaced = (drawing: Partial<Drawing>): Scene => scene({ replacements: true, ...drawing }, () => ({}))
 
+/** Nothing goes wrong, and one release after the other is made active while commands are on their way. */
+const rolledOut: Scene = scene({ rollouts: true, misfortunes: false, operations: false, replicas: 2 }, plan => {
+  const nodes = atLeast(2, plan).map((node, number) => ({ ...node, release: RELEASES[number % 2]! }))
+  const asks = plan.asks.map(ask => ({ ...ask, at: ask.at + 500, timeout: 2_500 }))
+  const operations = asks.flatMap(({ at }, n) =>
+    n % 3 === 0 ? [{ at: at + (n % 8), do: 'release', release: RELEASES[(n / 3) % 2]! } as const] : [],
+  )
+  return { nodes, asks, operations }
+})
+
 export const scenes = {
   crowd,
   silence: silence({ log: 'file' }),
@@ -260,6 +270,7 @@ export const scenes = {
   'left alone': leftAlone,
   'replaced machines': replaced({}),
   'machines replaced on Kafka': replaced({ log: 'kafka' }),
+  'releases to and fro': rolledOut,
 } satisfies { readonly [name: string]: Scene }
 
 export type SceneName = keyof typeof scenes
