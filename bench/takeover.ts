@@ -31,30 +31,26 @@ export async function takeover(bootstrap: string, { rounds = 20 } = {}): Promise
         await load.further(200)
       }
       const ms = (value: number) => Math.round(value)
-      return {
-        what,
-        rounds: times,
+      const told = {
         'gap ms, median': ms(median(gaps)),
         worst: ms(Math.max(...gaps)),
         'p99 ms meanwhile, median': ms(median(p99)),
         failed: 0,
       }
+      process.stdout.write(`${table([{ what, rounds: times, ...told }])}\n`)
     }
     const back = () => fleet.start('blue', REPLICAS)
-    const rows = [
-      await measure('the leader is told to end', rounds, async () => fleet.endOne((await fleet.leader('blue')).name), back),
-      await measure('the leader is killed', rounds, async () => fleet.kill((await fleet.leader('blue')).name), back),
-    ]
+    await measure('the leader is told to end', rounds, async () => fleet.endOne((await fleet.leader('blue')).name), back)
+    await measure('the leader is killed', rounds, async () => fleet.kill((await fleet.leader('blue')).name), back)
     await fleet.start('green', REPLICAS)
     let next: 'blue' | 'green' = 'green'
     const turn = async () => {
       await fleet.switch(next)
       next = next === 'green' ? 'blue' : 'green'
     }
-    rows.push(await measure('roll-out to other tables, or back', Math.ceil(rounds / 2), turn, async () => {}))
+    await measure('roll-out to other tables, or back', Math.ceil(rounds / 2), turn, async () => {})
     await load.stop()
     await fleet.end()
     await checkWallet(fleet.log, load)
-    process.stdout.write(`${table(rows)}\n`)
   })
 }
