@@ -332,9 +332,10 @@ function tidy(
   const [{ strategy }] = plan.nodes as [Plan['nodes'][number]]
   if (plan.nodes.some(each => each.strategy !== strategy)) return
   if (strategy === 'optimistic') {
-    // An id that was made here is not compared with what may be forgotten.
+    // An id that was made here, by a clock that was set back, is not compared with what may be forgotten; those beside it that saw it fall with it.
+    const expired = new Set(verdicts.flatMap(({ position, verdict }) => (verdict === 'expired' ? [position] : [])))
     for (const { id, position, verdict } of verdicts)
-      if (verdict !== 'accepted' && verdict !== 'expired')
+      if (verdict !== 'accepted' && !expired.has(position))
         found('tidy-log', `a decision that was refused (${id}, ${verdict}) stands in the log at position ${position}`)
   }
   // A new producer id, as near the end of its epochs, knows nothing of the old one. A release ends a reign without a claim.
