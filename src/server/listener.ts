@@ -1,7 +1,7 @@
 /** The routes on a server of node:http or node:https: its limits, and what may come in where access is off. */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { EngineError } from '../errors.ts'
 import { isLoopback } from '../replica/listen.ts'
@@ -34,11 +34,18 @@ export class Listener {
   readonly url: string
   readonly #server: Server
   readonly #state: { draining: boolean }
+  /** Connections that have not asked for anything yet. node:http does not take them for idle. */
+  readonly #unused = new Set<Socket>()
 
   private constructor(url: string, server: Server, state: { draining: boolean }) {
     this.url = url
     this.#server = server
     this.#state = state
+    server.on(url.startsWith('https:') ? 'secureConnection' : 'connection', (socket: Socket) => {
+      this.#unused.add(socket)
+      socket.once('close', () => this.#unused.delete(socket))
+    })
+    server.on('request', ({ socket }) => this.#unused.delete(socket))
   }
 
   /** @throws EngineError invalid-option, also where it cannot listen */
@@ -80,6 +87,7 @@ export class Listener {
   async close(patience: number): Promise<void> {
     this.drain()
     const closed = new Promise<void>(done => this.#server.close(() => done()))
+    for (const socket of this.#unused) socket.destroy()
     // An answer that was begun before does not end its connection.
     const idle = setInterval(() => this.#server.closeIdleConnections(), 20)
     const all = setTimeout(() => this.#server.closeAllConnections(), patience)

@@ -194,17 +194,23 @@ describe('help', () => {
       'exec',
       'query',
       'sql',
+      'serve',
       'status',
+      'replicas',
+      'rollout',
       'log',
       'db',
       'verify',
       'doctor',
+      'check',
       'backup',
       'restore',
+      'snapshot',
       'kafka',
     ])
     const calls = commands.flatMap(name => {
       if (name === 'kafka') return [[name, 'create-log']]
+      if (name === 'rollout') return ['status', 'wait', 'switch', 'abort'].map(each => [name, each])
       if (name === 'log') return ['tail', 'show', 'export', 'import', 'copy'].map(each => [name, each])
       return name === 'db'
         ? [

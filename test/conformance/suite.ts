@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test as plainTest, vi } from 'vitest'
 import { revision } from '../../src/app.ts'
 import { emptyShard } from '../../src/accept.ts'
 import { EngineError } from '../../src/errors.ts'
@@ -11,6 +11,7 @@ import type { LoggedEvent, Status, Replica } from '../../src/replica.ts'
 import { switchShard } from '../../src/rollout.ts'
 import { makeSnapshot } from '../../src/snapshot/make.ts'
 import { seeded } from '../../src/random.ts'
+import { beside } from '../support/end.ts'
 import { type LogKind, Stage } from '../support/logs.ts'
 import newerShop from '../support/newer-shop.ts'
 import shop from '../support/shop.ts'
@@ -50,13 +51,18 @@ const activeOf = ({ activeRelease, shards }: Status): (string | null)[] => [
   ...new Set(shards?.map(shard => shard.activeRelease) ?? [activeRelease]),
 ]
 
+const PATIENCE = { timeout: 30_000 }
+
 interface WayOnLog extends Way {
   readonly log: LogKind
 }
 
 export const conformance = (ways: readonly WayOnLog[]): void => {
-  for (const way of ways) describe(`${wayName(way)} on ${way.log}`, () => suite(way))
+  // Where brokers are waited for, side by side.
+  for (const way of ways) describe(`${wayName(way)} on ${way.log}`, { concurrent: way.log.startsWith('kafka') }, () => suite(way))
 }
+
+const test = (name: string, work: () => Promise<void>): void => plainTest(name, beside(work))
 
 function suite({ log, ...how }: WayOnLog): void {
   test('accepts, rejects, answers', async () => {
@@ -400,7 +406,7 @@ function suite({ log, ...how }: WayOnLog): void {
     const random = seeded(seed)
     const stage = new Stage(log)
     const blue = await stage.open(shop, { ...how, release: 'blue' })
-    await expect.poll(async () => activeOf(await blue.status()), { timeout: 10_000 }).toEqual([(await blue.status()).release])
+    await vi.waitFor(async () => expect(activeOf(await blue.status())).toEqual([(await blue.status()).release]), PATIENCE)
     const tenants = ['a', 'b', 'c']
     for (const tenant of tenants) await blue.execute('pay', { account: 'ann', cents: 100 }, { tenant })
     const next = await stage.open(green, { ...how, release: 'green' })
@@ -423,10 +429,10 @@ function suite({ log, ...how }: WayOnLog): void {
     for (const to of [next, blue, next]) {
       const { release } = await to.status()
       const before = answers.length
-      await expect.poll(() => answers.length, { timeout: 30_000 }).toBeGreaterThan(before + 4)
+      await vi.waitFor(() => expect(answers.length).toBeGreaterThan(before + 4), PATIENCE)
       for (const shard of logs.shards)
         await switchShard(shard, { cursor: 0, state: emptyShard }, release, () => Date.now(), AbortSignal.timeout(30_000))
-      await expect.poll(async () => activeOf(await to.status()), { timeout: 10_000 }).toEqual([release])
+      await vi.waitFor(async () => expect(activeOf(await to.status())).toEqual([release]), PATIENCE)
       goal.switches++
     }
     await clients

@@ -118,6 +118,18 @@ test('told to end it is not ready at once, serves on, lets connections go, and e
   await expect(replica.execute('pay', { account: 'Ann', cents: 1 })).rejects.toMatchObject({ code: 'closed' })
 })
 
+test('a connection that never asked for anything holds nothing up', async () => {
+  const { url, ready, close } = await served({ drain: 0 })
+  await ready
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  await once(socket, 'connect')
+  // It is known to the server: what came later was answered.
+  expect((await ask(`${url}/livez`)).status).toBe(200)
+  const begun = performance.now()
+  await Promise.all([close(), new Promise(done => socket.resume().once('close', done))])
+  expect(performance.now() - begun).toBeLessThan(20_000)
+})
+
 test('a replica that cannot be opened says so', async () => {
   const { url, ready } = await served({ log: 'file:/nowhere/at/all.log', data: '/proc/nowhere' })
   await expect(ready).rejects.toThrow()
