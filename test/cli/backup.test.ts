@@ -10,7 +10,7 @@ const reserve = (seat: string, ...more: string[]) => ['exec', 'reserve', JSON.st
 const aside = (cwd: string) =>
   readdirSync(cwd).filter(file => file.includes('.replaced-') && !file.endsWith('-wal') && !file.endsWith('-shm'))
 
-describe('backup and restore', () => {
+describe.concurrent('backup and restore', () => {
   it('a backup is made while replicas write; restored, it names the versions that are lost, and every database follows', async () => {
     const cwd = makeFolder()
     const log = `file:${join(cwd, 'a.log')}`

@@ -58,8 +58,8 @@ interface WayOnLog extends Way {
 }
 
 export const conformance = (ways: readonly WayOnLog[]): void => {
-  // Where brokers are waited for, side by side.
-  for (const way of ways) describe(`${wayName(way)} on ${way.log}`, { concurrent: way.log.startsWith('kafka') }, () => suite(way))
+  // They wait more than they work.
+  for (const way of ways) describe.concurrent(`${wayName(way)} on ${way.log}`, () => suite(way))
 }
 
 const test = (name: string, work: () => Promise<void>): void => plainTest(name, beside(work))

@@ -1,13 +1,8 @@
-/** What a user hears when the cluster is not there, or its disk fails: soon, and in words that help. */
-import { randomBytes } from 'node:crypto'
+/** What a user hears when the cluster is not there: soon, and in words that help. */
 import dns from 'node:dns'
-import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { openReplica, type ReplicaOptions } from '../../src/replica.ts'
-import { startCluster } from '../support/brokers.ts'
 import { failure } from '../support/failures.ts'
-import { makeLog } from '../support/kafka.ts'
 import { temporaryFolder } from '../support/logs.ts'
 import shop from '../support/shop.ts'
 
@@ -37,41 +32,4 @@ it.each(['ENOTFOUND', 'EAI_AGAIN'])('a host that there is not: log-unreachable (
   expect(error).toMatchObject({ code: 'log-unreachable', retry: 'safe' })
   expect(error.message).toMatch(new RegExp(`${code} nowhere\\.invalid\\. Look at the names of the hosts`))
   expect(lookup).toHaveBeenCalled()
-})
-
-it('the disk of a broker fails: commands fail, and may be repeated; they go on when it is back', async () => {
-  await using cluster = await startCluster()
-  const broker = cluster.broker(1)
-  // A broker whose last disk has failed ends by itself; one that has another one left goes on without what stood there.
-  await broker.shutdown()
-  const disk = join(cluster.folder, 'second-disk')
-  const own = readFileSync(join(broker.data, 'meta.properties'), 'utf8')
-  mkdirSync(disk)
-  writeFileSync(join(disk, 'meta.properties'), own.replace(/^directory\.id=.*$/m, `directory.id=${randomBytes(16).toString('base64url')}`))
-  appendFileSync(
-    broker.settings,
-    `log.dirs=${broker.data},${disk}\nmetadata.log.dir=${broker.data}\nreplica.high.watermark.checkpoint.interval.ms=200\n`,
-  )
-  await broker.restart()
-  const log = `kafka://${cluster.bootstrap}/seats`
-  await makeLog(log, 'shop')
-  const replica = await open(log, { fencing: 'term' })
-  const pay = (timeout: number) => replica.execute('pay', { account: 'ann', cents: 1 }, { timeout })
-  expect(await pay(30_000)).toMatchObject({ status: 'accepted' })
-
-  // New partitions go where there are fewest.
-  expect(existsSync(join(disk, 'seats-0'))).toBe(true)
-  renameSync(disk, `${disk}-gone`)
-  // Each may be repeated under its id: whether it is in doubt, or certain that nothing was written.
-  const failed = await vi.waitFor(() => failure(pay(1_000)), { timeout: 20_000, interval: 20 })
-  for (const { code, retry } of [failed, await failure(pay(1_000))]) {
-    expect(code).toMatch(/^(outcome-unknown|timeout|not-leader)$/)
-    expect(retry).toBe('safe')
-  }
-  expect(await replica.query('balance', { account: 'ann' }, { read: 'local' })).toBeGreaterThan(0)
-
-  await broker.kill()
-  renameSync(`${disk}-gone`, disk)
-  await broker.restart()
-  expect(await pay(40_000)).toMatchObject({ status: 'accepted' })
 })

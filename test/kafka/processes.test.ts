@@ -15,14 +15,14 @@ import { makeLog, newUrl } from '../support/kafka.ts'
 import { seeded } from '../../src/random.ts'
 import { temporaryFolder } from '../support/logs.ts'
 import { checkHistory, Worker } from '../support/processes.ts'
-import { kafkaLanes, kafkaWays, type Way, wayName } from '../support/ways.ts'
+import { kafkaLanes, type Way, wayName } from '../support/ways.ts'
 
 const PROCESSES = 4
 const ACCOUNTS = 20
 /** Of all processes together, before they are told to end. */
 const ANSWERS = 1_000
 
-describe.each(kafkaWays)('$strategy $fencing', way => {
+describe.each(kafkaLanes)('$strategy $fencing', way => {
   test('four processes on one topic', async ({ annotate }) => {
     const folder = temporaryFolder()
     const log = newUrl()
