@@ -560,6 +560,7 @@ class Router {
     const releases = states.map(({ release }) => release)
     const now = this.#ground.clock.now()
     const preferred = this.#spread.preferred(members, owners, now, this.#steppedDown, releases)
+    const heir = this.#spread.heir(members, owners, now, this.#named)
     const peers = members.flatMap(({ id, address, info }) =>
       address === null || !info || info.reasons.includes('replaying') ? [] : [{ id, address, release: info.release }],
     )
@@ -568,7 +569,7 @@ class Router {
     for (const [partition, engine] of this.#engines.entries()) {
       // All shards go with the first.
       const founds = mayFound && (partition === 0 || releases[0] === this.#named)
-      engine.beats({ beats, preferred: preferred[partition], peers, founds })
+      engine.beats({ beats, preferred: preferred[partition], heir, peers, founds })
     }
   }
 

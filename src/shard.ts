@@ -159,6 +159,8 @@ export class Shard {
   #strandedSince: number | undefined
   /** Who should own the shard, as far as that is known. */
   #preferred: string | undefined
+  /** Who is next, should the owner lay it down. */
+  #heir: string | undefined
   /** Since when nobody reigns, or nobody that lives. */
   #vacantSince: number | undefined
   /** Who the shard was last handed over to, until somebody reigns; and who did not take it. */
@@ -340,6 +342,7 @@ export class Shard {
       case 'beats':
         this.#heartbeats.observe(input.beats, now)
         this.#preferred = input.preferred
+        this.#heir = input.heir
         this.#peers = input.peers ?? []
         this.#founds = input.founds ?? false
         this.#feelPulse()
@@ -1194,7 +1197,7 @@ export class Shard {
 
   /** Whether this owner makes room for the one who should own the shard: it begins nothing more, and hands over once nothing is on its way. */
   #yields(): boolean {
-    return this.reigning && this.#otherPreferred() && !this.#unwilling.has(this.#preferred!)
+    return this.reigning && this.#isAnother(this.#preferred)
   }
 
   /** Whatever this replica wrote would be. */
@@ -1211,12 +1214,15 @@ export class Shard {
   /** Whether a vacant shard is left to the one who should own it. */
   #defers(): boolean {
     const grace = this.#handedTo === undefined ? GRACE : HANDED_GRACE
-    return this.#otherPreferred() && !this.#unwilling.has(this.#preferred!) && this.#now - this.#vacantSince! < grace
+    // Two who claim at once may fence each other. A dead one's reign is ended by whoever notices first.
+    const next = this.#preferred ?? (this.#state.term.owner === null ? this.#heir : undefined)
+    return this.#isAnother(next) && this.#now - this.#vacantSince! < grace
   }
 
-  #otherPreferred(): boolean {
-    const preferred = this.#preferred
-    return preferred !== undefined && preferred !== this.#options.me && this.#heartbeats.lives(preferred, this.#now, this.#patience)
+  /** Somebody else, who lives and is willing. */
+  #isAnother(member: string | undefined): boolean {
+    if (member === undefined || member === this.#options.me || this.#unwilling.has(member)) return false
+    return this.#heartbeats.lives(member, this.#now, this.#patience)
   }
 
   /** So that a later release begins as one that only follows. Of several who do it at once the first counts. */

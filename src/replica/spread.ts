@@ -64,6 +64,22 @@ export class Spread {
     return fair.map((owner, shard) => (owners[shard] === this.#me && shard !== leaving ? this.#me : owner))
   }
 
+  /**
+   * Of a log with one shard, where nobody moves: who is next when its owner lays it down, as all others who would own it come to. As of the last
+   * call of `preferred`.
+   * @param release of this replica: its owner may lay it down for that
+   */
+  heir(members: readonly Member[], owners: readonly (string | null)[], now: number, release: string): string | undefined {
+    const [owner] = owners
+    if (owners.length > 1 || owner === this.#me) return undefined
+    const may = new Set(members.filter(({ info }) => info === undefined || info.release === release).map(({ id }) => id))
+    const [next] = fairOwners(
+      this.#crew.settled(now).filter(member => member !== owner && may.has(member)),
+      [null],
+    )
+    return next
+  }
+
   /** The one of my shards that is to go. */
   #next(fair: readonly (string | undefined)[], owners: readonly (string | null)[], now: number): number | undefined {
     if (this.#leaving) {

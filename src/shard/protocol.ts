@@ -73,6 +73,8 @@ export type Input =
       readonly type: 'beats'
       readonly beats: ReadonlyMap<string, number>
       readonly preferred?: string | undefined
+      /** Who should own it next, should its owner lay it down. */
+      readonly heir?: string | undefined
       readonly peers?: readonly Peer[]
       readonly founds?: boolean
     }

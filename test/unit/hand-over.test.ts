@@ -100,6 +100,23 @@ describe('a candidate', () => {
     expect(bench.waiting).toEqual(['term of a'])
   })
 
+  test('leaves what was laid down to the heir, for a little while, but not what a dead owner has left', () => {
+    bench.around = { heir: 'b' }
+    bench.term(2, 'c')
+    bench.pass(200, ['a', 'b', 'c'])
+    bench.term(3, null)
+    bench.pass(400, ['a', 'b', 'c'])
+    expect(bench.waiting).toEqual([])
+    bench.pass(400, ['a', 'b', 'c'])
+    expect(bench.waiting).toEqual(['term of a'])
+    bench.settle()
+    bench.term(5, 'c')
+    bench.pass(200, ['a', 'b', 'c'])
+    for (let silent = 0; silent < 2_100 && bench.waiting.length === 0; silent += 50) bench.pass(50, ['a', 'b'])
+    // At once, by its own patience: 1,500 ms to 2,000.
+    expect(bench.waiting).toEqual(['term of a'])
+  })
+
   test('waits each time anew', () => {
     for (const number of [2, 4, 6]) {
       bench.term(number, 'b')

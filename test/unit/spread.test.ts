@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Crew, fairOwners } from '../../src/consistency.ts'
 import { Spread } from '../../src/replica/spread.ts'
-import type { Member } from '../../src/roster.ts'
+import type { Member, MemberInfo } from '../../src/roster.ts'
 
 const names = ['a', 'b', 'c', 'd', 'e', 'f']
 const situation = fc.record({
@@ -149,6 +149,25 @@ describe('a spread', () => {
     beating.run(500, () => {})
     expect(one.preferred(beating.members(), ['a'], beating.now, since)).toEqual(['b'])
     expect(many.preferred(beating.members(), ['a', 'a', 'b'], beating.now, since)).toEqual(['b', 'b', 'b'])
+  })
+
+  test('of one shard: the heir is the same for all, one who has been there for a while, of the own release, and not the owner', () => {
+    const beating = new Beating()
+    const spreads = ['b', 'c', 'late'].map(me => new Spread(me, true))
+    beating.join('a', 'b', 'c', 'watcher')
+    const look = () => spreads.map(spread => (spread.preferred(beating.members(), ['a'], beating.now), heirOf(spread)))
+    const heirOf = (spread: Spread) => spread.heir(beating.members(), ['a'], beating.now, 'any')
+    beating.run(4_000, look)
+    expect(look()).toEqual([undefined, undefined, undefined])
+    beating.run(2_000, look)
+    expect(look()).toEqual(['b', 'b', 'b'])
+    const [spread] = spreads as [Spread]
+    expect(spread.heir(beating.members(), [null], beating.now, 'any')).toBe('a')
+    expect(spread.heir(beating.members(), ['b'], beating.now, 'any')).toBeUndefined()
+    expect(spread.heir(beating.members(), ['a', 'a'], beating.now, 'any')).toBeUndefined()
+    const info = { release: 'blue' } as MemberInfo
+    const blue = beating.members().map(member => (member.id === 'b' ? { ...member, info } : member))
+    expect(spread.heir(blue, ['a'], beating.now, 'green')).toBe('c')
   })
 
   test('keeps what one that steps down has where there is nobody else', () => {
