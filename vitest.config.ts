@@ -7,7 +7,7 @@ import { lacking } from './test/support/kafka/install.ts'
 const conditions = ['source', 'node', 'import', 'module', 'default']
 
 /** What asks for a cluster of its own, and for the tools that come with it. */
-const ownClusters = ['brokers', 'security'].map(name => `test/kafka/${name}.test.ts`).concat('test/long/kafka/**')
+const ownClusters = ['test/kafka/brokers.test.ts', 'test/long/kafka/**']
 /** What asks for HAProxy. */
 const proxied = ['test/deploy/haproxy.test.ts', 'test/kafka/rollout.test.ts', 'test/long/kafka/rollout.test.ts']
 /** Test files that cannot run here, for want of Kafka or HAProxy. On a build server they run and fail. */

@@ -20,7 +20,7 @@ import { kafkaLanes, type Way, wayName } from '../support/ways.ts'
 const PROCESSES = 4
 const ACCOUNTS = 20
 /** Of all processes together, before they are told to end. */
-const ANSWERS = 1_000
+const ANSWERS = 500
 
 describe.each(kafkaLanes)('$strategy $fencing', way => {
   test('four processes on one topic', async ({ annotate }) => {

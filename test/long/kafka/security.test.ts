@@ -3,15 +3,15 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Connection, type ConnectionOptions, metadataV12, produceV11, type SASLOptions } from '@platformatic/kafka'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { createLog } from '../../src/log/kafka/create.ts'
-import { openReplica, type ReplicaOptions } from '../../src/replica.ts'
-import { type Cluster, startCluster } from '../support/brokers.ts'
-import { failure } from '../support/failures.ts'
-import { createTopic, portOf } from '../support/kafka/raw.ts'
-import { changeRights, type Right, type SaslMechanism, unsecuredToken, users } from '../support/kafka/security.ts'
-import { makeLog, newUrl } from '../support/kafka.ts'
-import { temporaryFolder } from '../support/logs.ts'
-import shop from '../support/shop.ts'
+import { createLog } from '../../../src/log/kafka/create.ts'
+import { openReplica, type ReplicaOptions } from '../../../src/replica.ts'
+import { type Cluster, startCluster } from '../../support/brokers.ts'
+import { failure } from '../../support/failures.ts'
+import { createTopic, portOf } from '../../support/kafka/raw.ts'
+import { changeRights, type Right, type SaslMechanism, unsecuredToken, users } from '../../support/kafka/security.ts'
+import { makeLog } from '../../support/kafka.ts'
+import { temporaryFolder } from '../../support/logs.ts'
+import shop from '../../support/shop.ts'
 
 type Env = Readonly<Record<string, string>>
 
@@ -144,7 +144,8 @@ describe('TLS, SASL and ACLs', () => {
   })
 
   it('TLS, or a user, where the port takes neither', async () => {
-    const plain = newUrl()
+    await using other = await startCluster()
+    const plain = `kafka://${other.bootstrap}/seats`
     await makeLog(plain, 'shop')
     expect(await failure(open(plain, trust()))).toMatchObject({
       code: 'log-unreachable',
