@@ -705,8 +705,8 @@ class Router {
   }
 
   /** What another replica passes on. */
-  async #takeOver({ command, input, id, tenant, timeout, fresh, meta }: Forwarded): Promise<unknown> {
-    return this.#engineOf(tenant).execute(command, input, tenant, { id, timeout, ...(meta === undefined ? {} : { meta }) }, { fresh })
+  async #takeOver({ command, input, id, tenant, timeout, meta }: Forwarded): Promise<unknown> {
+    return this.#engineOf(tenant).execute(command, input, tenant, { id, timeout, ...(meta === undefined ? {} : { meta }) }, true)
   }
 
   // --- Calls ----------------------------------------------------------------------------------------------------------

@@ -472,16 +472,11 @@ export class Engine {
   // --- Commands -------------------------------------------------------------------------------------------------------
 
   /** @param forwarded another replica passes it on. @throws EngineError at once when the command cannot even be tried */
-  execute(
-    command: string,
-    input: unknown,
-    tenant: string,
-    options: ExecuteOptions,
-    forwarded?: { readonly fresh: boolean },
-  ): Promise<unknown> {
+  execute(command: string, input: unknown, tenant: string, options: ExecuteOptions, forwarded = false): Promise<unknown> {
     const { timeout = this.#around.timeout, signal } = options
     if (this.#closing) throw new EngineError('closed', 'the replica is closed; nothing was written')
-    const fresh = forwarded ? forwarded.fresh : options.id === undefined
+    // What is passed on may be so again before the first answer is here, and then both must come to one: what stands in the log.
+    const fresh = !forwarded && options.id === undefined
     this.#lookAtClocks()
     const id = options.id === undefined ? this.#around.newId(this.#time) : options.id
     if (options.id !== undefined && !isId(id)) {
@@ -507,7 +502,7 @@ export class Engine {
         hash,
         meta,
         deadline: this.#now + timeout,
-        forwarded: forwarded !== undefined,
+        forwarded,
         fresh,
         done: false,
         inDoubt: false,
@@ -613,8 +608,6 @@ export class Engine {
         id: request.id,
         tenant: request.tenant,
         timeout: Math.max(1, timeout),
-        // It may have to be passed on again before the first answer is here, and then both must come to one: what stands in the log.
-        fresh: false,
         ...(request.meta === undefined ? {} : { meta: request.meta }),
       }
       const answer = (await this.#around.neighbours.forward(address, params)) as { token?: string }

@@ -15,8 +15,6 @@ export interface Forwarded {
   readonly tenant: string
   /** What is left of its time, ms. */
   readonly timeout: number
-  /** Whether it is passed on for the first time, under an id that was made for it. */
-  readonly fresh: boolean
   readonly meta?: CommandMeta
 }
 
@@ -38,14 +36,8 @@ export function leave(id: string): void {
 
 /** What came from another process says what it should, or is refused. @throws EngineError invalid-input */
 export function forwarded(params: unknown): Forwarded {
-  const { command, id, tenant, timeout, fresh } = (params ?? {}) as { readonly [K in keyof Forwarded]?: unknown }
-  if (
-    typeof command === 'string' &&
-    typeof id === 'string' &&
-    typeof tenant === 'string' &&
-    typeof timeout === 'number' &&
-    typeof fresh === 'boolean'
-  )
+  const { command, id, tenant, timeout } = (params ?? {}) as { readonly [K in keyof Forwarded]?: unknown }
+  if (typeof command === 'string' && typeof id === 'string' && typeof tenant === 'string' && typeof timeout === 'number')
     return params as Forwarded
   throw new EngineError('invalid-input', 'this is no command that a replica passes on')
 }
