@@ -121,6 +121,12 @@ export function control(shard: ShardState, record: ControlRecord): ShardState | 
   }
 }
 
+/** The state behind a control record, whether that has an effect or none. */
+export function behind(shard: ShardState, record: ControlRecord): ShardState {
+  const next = control(shard, record)
+  return typeof next === 'string' ? shard : next
+}
+
 /** Whether a tenant lives on this shard. */
 export const isHome = ({ partitions, partition }: ShardState, tenant: string): boolean =>
   partitions <= 1 || partitionOf(tenant, partitions) === partition

@@ -7,7 +7,7 @@
  * -> one record is appended -> it is read back through the fold -> commit, answers. A record of somebody else in between voids
  * the speculation: roll back, fold, decide again.
  */
-import { control, emptyShard, isHome, type ShardState } from './accept.ts'
+import { behind, control, emptyShard, isHome, type ShardState } from './accept.ts'
 import { Heartbeats, PATIENCE, type Role, roleOf } from './consistency.ts'
 import { EngineError, type ErrorCode } from './errors.ts'
 import type { Appended, NewRecord, Position, Stored } from './log.ts'
@@ -971,10 +971,7 @@ export class Shard {
       if (record.kind === 'foreign') continue
       if (record.kind === 'data') {
         if (record.tenant === name && stored.tenant === name && record.log === state.log) this.#foldInto(home, state, stored, record)
-      } else if (stored.tenant === null) {
-        const next = control(state, record)
-        if (typeof next !== 'string') state = next
-      }
+      } else if (stored.tenant === null) state = behind(state, record)
     }
     if (last && home.status === 'checking') {
       home.status = 'open'

@@ -9,7 +9,7 @@
  * a replica that was killed leaves its data directory, and what starts from a snapshot starts as such a one does. A tenant without a database
  * in it, of which the log holds records, is found as there: by a search of the log, or by how far it must have come.
  */
-import { accept, control, emptyShard, restore, type ShardState } from './accept.ts'
+import { accept, behind, emptyShard, restore, type ShardState } from './accept.ts'
 import { isTenant } from './ids.ts'
 import type { Position, Stored } from './log.ts'
 import { decode, sha256 } from './record.ts'
@@ -132,8 +132,7 @@ export function contradicted(part: ShardPart, databases: readonly DatabasePart[]
     const record = decode(value)
     if (record.kind === 'foreign') continue
     if (record.kind !== 'data') {
-      const next = tenant === null ? control(state, record) : ''
-      if (typeof next !== 'string') state = next
+      if (tenant === null) state = behind(state, record)
       continue
     }
     const database = open.get(record.tenant)

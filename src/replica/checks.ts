@@ -2,7 +2,7 @@
  * Whether tenants' databases are what the log of their shard says: asked when one is first opened in a run, and when somebody wrote at a digest
  * that is not ours. What a database has missed is brought up from the log.
  */
-import { control, emptyShard, type ShardState } from '../accept.ts'
+import { behind, emptyShard, type ShardState } from '../accept.ts'
 import { type Clock, nap, turn } from '../clock.ts'
 import type { Standing, Store } from '../database.ts'
 import { EngineError } from '../errors.ts'
@@ -216,8 +216,7 @@ function stateBehind(shard: ShardState, records: readonly Stored[]): ShardState 
     if (tenant !== null) continue
     const record = decode(value)
     if (record.kind === 'foreign' || record.kind === 'data') continue
-    const next = control(state, record)
-    if (typeof next !== 'string') state = next
+    state = behind(state, record)
   }
   return state
 }

@@ -2,7 +2,7 @@
  * Replays one tenant from the log into a database of its own: the past as a whole database, and the check that the living one is
  * what its log says. The same fold as everywhere; only where it stops differs.
  */
-import { accept, control, emptyShard, enter, genesis, isHome, type ShardState, type Verdict } from '../accept.ts'
+import { accept, behind, emptyShard, enter, genesis, isHome, type ShardState, type Verdict } from '../accept.ts'
 import type { App } from '../app.ts'
 import { type Clock, machine, timeout } from '../clock.ts'
 import type { Standing, Store } from '../database.ts'
@@ -67,8 +67,7 @@ async function* records(
         continue
       }
       if (stored.tenant !== null) continue
-      const next = control(shard, record)
-      if (typeof next !== 'string') shard = next
+      shard = behind(shard, record)
     }
     if (chunk.reached === after) return
     after = chunk.reached
@@ -83,8 +82,7 @@ export async function shardAt(log: Log, upTo: Position, clock: Clock = machine):
     for (const { value } of chunk.records) {
       const record = decode(value)
       if (record.kind === 'foreign' || record.kind === 'data') continue
-      const next = control(shard, record)
-      if (typeof next !== 'string') shard = next
+      shard = behind(shard, record)
     }
     if (chunk.reached === after) return shard
     after = chunk.reached

@@ -3,7 +3,7 @@
  * told, what they read and what the replicas came to. The total order of the log makes the history of each tenant a line: whoever was told
  * something must stand at his place in it.
  */
-import { accept, control, emptyShard, type ShardState, type Verdict } from '../accept.ts'
+import { accept, behind, emptyShard, type ShardState, type Verdict } from '../accept.ts'
 import { type App, definitionOf } from '../app.ts'
 import type { Reader } from '../database/handles.ts'
 import { openStore } from '../database/sqlite.ts'
@@ -205,8 +205,7 @@ export function judge(app: App, run: Run, invariants: Invariants = {}, green?: A
       continue
     }
     if (tenant !== null) continue
-    const next = control(shard, record)
-    if (typeof next !== 'string') shard = next
+    shard = behind(shard, record)
   }
 
   told(run, places, lines, found)
