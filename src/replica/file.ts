@@ -29,8 +29,7 @@ export function keep<T>(path: string, what: string, secret: boolean, read: (text
     try {
       const stats = statSync(path)
       mark = markOf(stats)
-      if (secret && process.platform !== 'win32' && (stats.mode & 0o004) !== 0)
-        notice(`${what} ${path} can be read by everybody on this machine: chmod o-r ${path}`)
+      if (secret) tellIfOpen(path, stats, what, notice)
       text = readFileSync(path, 'utf8')
     } catch (cause) {
       throw new EngineError('invalid-option', `${what} ${path} cannot be read: ${reason(cause)}`, { cause })
@@ -55,6 +54,12 @@ export function keep<T>(path: string, what: string, secret: boolean, read: (text
       return value
     },
   }
+}
+
+/** A file that speaks for somebody is his alone. */
+export function tellIfOpen(path: string, { mode }: Stats, what: string, notice: Notice): void {
+  if (process.platform !== 'win32' && (mode & 0o004) !== 0)
+    notice(`${what} ${path} can be read by everybody on this machine: chmod o-r ${path}`)
 }
 
 /** Of two states of a file it is another one. */

@@ -2,7 +2,7 @@
 import { X509Certificate, createPrivateKey } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { EngineError } from '../errors.ts'
-import { markOf, type Notice } from './file.ts'
+import { markOf, type Notice, tellIfOpen } from './file.ts'
 
 export interface Tls {
   /** A file with the certificate in PEM, and those that lead to the issuer's behind it. */
@@ -51,8 +51,7 @@ export function readTls({ cert, key }: Tls, notice: Notice): Credentials {
   if (!fits) throw refuse(`the key ${key} is not that of the certificate ${cert}`)
   const until = new Date(certificate.validTo)
   if (until.getTime() < Date.now()) notice(`the certificate ${cert} was good until ${until.toISOString()}: clients will refuse it`)
-  if (process.platform !== 'win32' && (statSync(key).mode & 0o004) !== 0)
-    notice(`the key ${key} can be read by everybody on this machine: chmod o-r ${key}`)
+  tellIfOpen(key, statSync(key), 'the key', notice)
   return { cert: chain, key: secret }
 }
 
