@@ -154,17 +154,23 @@ describe.concurrent.each(kafkaWays.filter(({ strategy, fencing = 'epoch' }: Way)
   },
 )
 
+/** Two optimistic writers; the EndTxn of one, or the reply to it, is held up. */
+async function withHeldEnd(direction: 'request' | 'reply') {
+  const way = { strategy: 'optimistic' } as const
+  const net = await Net.make()
+  const slow = await net.open('through', way)
+  const quick = await net.open('past', way)
+  await net.ledger.pay(slow)
+  const rule = net.proxy.on({ api: END_TXN, direction, nth: 1 }, 'hold')
+  const answer = net.ledger.pay(slow, 'ann', { id: 'slow' })
+  await rule.fired()
+  return { net, slow, quick, rule, answer }
+}
+
 test.concurrent(
   'an EndTxn that arrives after a rival has taken over: its records do not count, and the command is accepted behind the rival',
   beside(async () => {
-    const way = { strategy: 'optimistic' } as const
-    const net = await Net.make()
-    const slow = await net.open('through', way)
-    const quick = await net.open('past', way)
-    await net.ledger.pay(slow)
-    const rule = net.proxy.on({ api: END_TXN, direction: 'request', nth: 1 }, 'hold')
-    const answer = net.ledger.pay(slow, 'ann', { id: 'slow' })
-    await rule.fired()
+    const { net, slow, quick, rule, answer } = await withHeldEnd('request')
     // It takes the id over, and ends the transaction of the other.
     expect(await net.ledger.pay(quick)).toMatchObject({ status: 'accepted', version: 2 })
     rule.release()
@@ -176,14 +182,7 @@ test.concurrent(
 test.concurrent(
   'an EndTxn whose reply comes after a rival has taken over: it stands',
   beside(async () => {
-    const way = { strategy: 'optimistic' } as const
-    const net = await Net.make()
-    const slow = await net.open('through', way)
-    const quick = await net.open('past', way)
-    await net.ledger.pay(slow)
-    const rule = net.proxy.on({ api: END_TXN, direction: 'reply', nth: 1 }, 'hold')
-    const answer = net.ledger.pay(slow, 'ann', { id: 'slow' })
-    await rule.fired()
+    const { net, slow, quick, rule, answer } = await withHeldEnd('reply')
     expect(await net.ledger.pay(quick)).toMatchObject({ status: 'accepted', version: 3 })
     // It was read back: that is the answer, whatever becomes of the reply.
     expect(await answer).toMatchObject({ status: 'accepted', version: 2, duplicate: false })

@@ -1,13 +1,14 @@
 /** Clusters that do not let everybody in: the right ones come in, and the others do not. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Connection, type ConnectionOptions, metadataV12, produceV11, type SASLOptions } from '@platformatic/kafka'
+import { type Connection, type ConnectionOptions, metadataV12, produceV11, type SASLOptions } from '@platformatic/kafka'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createLog } from '../../../src/log/kafka/create.ts'
 import { openReplica, type ReplicaOptions } from '../../../src/replica.ts'
 import { type Cluster, startCluster } from '../../support/brokers.ts'
 import { failure } from '../../support/failures.ts'
 import { createTopic, portOf } from '../../support/kafka/raw.ts'
+import { onConnection } from '../../support/kafka/ready.ts'
 import { changeRights, type Right, type SaslMechanism, unsecuredToken, users } from '../../support/kafka/security.ts'
 import { makeLog } from '../../support/kafka.ts'
 import { temporaryFolder } from '../../support/logs.ts'
@@ -275,13 +276,6 @@ function topicsSeen(cluster: Cluster, options: ConnectionOptions): Promise<unkno
   })
 }
 
-async function asClient<T>(port: number, options: ConnectionOptions, work: (connection: Connection) => Promise<T>): Promise<T> {
-  const connection = new Connection('mainstem-test', { connectTimeout: 5_000, requestTimeout: 10_000, ...options })
-  connection.on('error', () => {})
-  try {
-    await connection.connect('127.0.0.1', port)
-    return await work(connection)
-  } finally {
-    await Promise.resolve(connection.close()).catch(() => {})
-  }
-}
+/** As a client, who waits longer than one who looks whether a broker is there. */
+const asClient = <T>(port: number, options: ConnectionOptions, work: (connection: Connection) => Promise<T>): Promise<T> =>
+  onConnection(port, work, { connectTimeout: 5_000, requestTimeout: 10_000, ...options })

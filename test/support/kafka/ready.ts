@@ -1,6 +1,6 @@
 /** Waits until brokers do what a client needs: tell the cluster's members, give out producer ids, coordinate transactions. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { Connection, findCoordinatorV4, initProducerIdV4, metadataV12, ResponseError } from '@platformatic/kafka'
+import { Connection, type ConnectionOptions, findCoordinatorV4, initProducerIdV4, metadataV12, ResponseError } from '@platformatic/kafka'
 
 /** How long brokers may take, under the load of other tests. */
 const PATIENCE = 120_000
@@ -49,9 +49,13 @@ async function repeat(gone: Gone, attempt: () => Promise<unknown>): Promise<void
   }
 }
 
-/** From inside, where nobody has to say who it is. */
-export async function onConnection<T>(port: number, work: (connection: Connection) => Promise<T>): Promise<T> {
-  const connection = new Connection('mainstem-ready', { connectTimeout: 2_000, requestTimeout: 5_000 })
+/** @param options who it is; not needed from inside, where nobody has to say so */
+export async function onConnection<T>(
+  port: number,
+  work: (connection: Connection) => Promise<T>,
+  options: ConnectionOptions = {},
+): Promise<T> {
+  const connection = new Connection('mainstem-ready', { connectTimeout: 2_000, requestTimeout: 5_000, ...options })
   connection.on('error', () => {})
   try {
     await connection.connect('127.0.0.1', port)
