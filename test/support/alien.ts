@@ -1,5 +1,6 @@
 /** Somebody else who writes into the topic of a log, past the engine: any bytes, under any key, in transactions of his own or not. */
 import { randomUUID } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import { encodeBatch, type BatchProducer, type OutRecord } from '../../src/log/kafka/batch.ts'
 import { endTxn, initProducerId, produce } from '../../src/log/kafka/calls.ts'
 import { KafkaClient, type Conn } from '../../src/log/kafka/client.ts'
@@ -45,12 +46,14 @@ export class Alien {
 
   /** Into a transaction that stays open until it is ended, or times out. @param timeout ms */
   async begin(key: string | null, value: string | Buffer, timeout: number): Promise<void> {
-    const { error, producerId, epoch } = await initProducerId(this.#coordinator, {
-      transactionalId: this.#transactionalId,
-      timeout,
-      producerId: -1n,
-      epoch: -1,
-    })
+    const init = () => initProducerId(this.#coordinator, { transactionalId: this.#transactionalId, timeout, producerId: -1n, epoch: -1 })
+    let answer = await init()
+    // The coordinator is still about the markers of the transaction before.
+    while (answer.error === 'CONCURRENT_TRANSACTIONS') {
+      await pause(20)
+      answer = await init()
+    }
+    const { error, producerId, epoch } = answer
     if (error !== 'NONE') throw new Error(error)
     this.#open = { producerId, epoch, sequence: 0, transactional: true }
     await this.#produce(key, value, [], this.#open)
